@@ -1,0 +1,5 @@
+//! The rules of selling on a point of sale. Pure: nothing here reads a clock, does IO or waits, so that the rules can
+//! run a million times in a test.
+
+pub mod id;
+pub mod money;

@@ -1,0 +1,5 @@
+//! Surtidor: the merchant's side of Mercado Pago's QR unattended model.
+#![forbid(unsafe_code)]
+
+pub mod domain;
+pub mod limits;

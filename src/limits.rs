@@ -1,0 +1,131 @@
+//! Every bound of the system, with its reason, and how the bounds relate.
+//!
+//! What is refused because of one of these is counted. A bound that an operator may change has its default here and its
+//! key in the configuration; the others are constants, since nobody has a reason to turn them.
+
+use std::time::Duration;
+
+// --- names and fields -------------------------------------------------------------------------------------------
+
+/// A POS's name in our API. It must fit a URL path and a log line.
+pub const POS_ID_LEN: usize = 64;
+/// An account's name: it stands in `notification_url`.
+pub const ACCOUNT_ID_LEN: usize = 32;
+/// Mercado Pago takes 64 in its narrowest mode (`protocol.md`, question 11).
+pub const REFERENCE_LEN: usize = 64;
+/// Mercado Pago: a POS's name has fewer than 45 characters.
+pub const POS_NAME_LEN: usize = 44;
+/// Mercado Pago: an `external_id` of a POS has fewer than 40 letters and digits, that of a store at most 60.
+pub const EXTERNAL_POS_LEN: usize = 39;
+pub const EXTERNAL_STORE_LEN: usize = 60;
+/// Query keys that name a POS. Two is usual; each is compared with each parameter of every poll.
+pub const POLL_KEYS: usize = 4;
+/// One such value. All of them, joined, must fit the poll's stack buffer.
+pub const POLL_VALUE_LEN: usize = 60;
+pub const POLL_KEY_LEN: usize = POLL_KEYS * (POLL_VALUE_LEN + 1);
+/// The controller's free text beside a state; the app shows it on a telephone.
+pub const MESSAGE_LEN: usize = 255;
+/// Titles and descriptions of items: what a telephone and a receipt can show. The intents' reference says 100 for a
+/// title; the other modes name no limit.
+pub const TITLE_LEN: usize = 100;
+pub const DESCRIPTION_LEN: usize = 255;
+pub const SKU_LEN: usize = 100;
+pub const CATEGORY_LEN: usize = 100;
+pub const URL_LEN: usize = 500;
+/// Items of one order: a rendered reply must stay small enough for one write.
+pub const ITEMS: usize = 50;
+/// `protocol.md` 6.1.
+pub const QUANTITY: u32 = 1_000_000;
+/// Digits before the decimal point of an amount. Mercado Pago publishes no maximum; this one keeps every product and sum
+/// inside a decimal's 28 digits: 12 + 2 + 7 (quantity) + 2 (items) = 23.
+pub const AMOUNT_INTEGER_DIGITS: usize = 12;
+/// `metadata` comes back in every event of the order, so it is paid for many times.
+pub const METADATA_LEN: usize = 4 * 1024;
+/// Why a delivery failed, in the controller's words.
+pub const REASON_LEN: usize = 255;
+
+// --- time -------------------------------------------------------------------------------------------------------
+
+pub const EXPIRES_IN_SECONDS: std::ops::RangeInclusive<u64> = 1..=86_400;
+pub const EXPIRES_IN_SECONDS_DEFAULT: u64 = 300;
+pub const LEASE_SECONDS: std::ops::RangeInclusive<u64> = 1..=86_400;
+/// A visit begins with the first poll after this long without one.
+pub const VISIT_GAP: Duration = Duration::from_secs(30);
+
+// --- HTTP -------------------------------------------------------------------------------------------------------
+
+/// A request's head, whole. Eight KiB is also hyper's smallest buffer.
+pub const HEAD_BYTES: usize = 8 * 1024;
+pub const HEADERS: usize = 64;
+/// From the first byte of a head to its last.
+pub const HEAD_TIME: Duration = Duration::from_secs(5);
+/// Mercado Pago's polls come seconds apart, and a new connection costs four polls.
+pub const POLL_IDLE_TIME: Duration = Duration::from_secs(75);
+/// Controllers keep one connection for hours; closing it under them would only make races.
+pub const CONTROL_IDLE_TIME: Duration = Duration::from_secs(3600);
+pub const ADMIN_IDLE_TIME: Duration = Duration::from_secs(75);
+/// A client that accepts no byte for this long is cut off.
+pub const WRITE_TIME: Duration = Duration::from_secs(10);
+/// How often connections are looked at for the three limits above; each may be late by this much.
+pub const SWEEP: Duration = Duration::from_millis(500);
+/// A request body must be whole within this.
+pub const BODY_TIME: Duration = Duration::from_secs(10);
+/// A control request's body. An order of 50 items with all fields at their limits has some 60 KiB.
+pub const BODY_BYTES: usize = 64 * 1024;
+/// Brackets within brackets; ours need five, the rest is for `metadata`.
+pub const JSON_DEPTH: usize = 16;
+/// Open connections: `poll.connections` of the configuration, shared by the poll threads. 11 KiB each.
+pub const POLL_CONNECTIONS: usize = 12_000;
+pub const CONTROL_CONNECTIONS: usize = 4_096;
+pub const ADMIN_CONNECTIONS: usize = 64;
+/// After a signal: requests in flight may finish.
+pub const DRAIN_TIME: Duration = Duration::from_secs(8);
+
+// --- queues -----------------------------------------------------------------------------------------------------
+
+/// Commands that wait for the writer. One that finds it full is refused with 503 at once.
+pub const COMMANDS: usize = 8_192;
+/// Commands of one commit. More would only make the first of them wait.
+pub const COMMIT_COMMANDS: usize = 1_024;
+/// How long a caller waits for its command. A disk that stalls longer is a fault that the controller must see.
+pub const COMMAND_TIME: Duration = Duration::from_secs(15);
+/// Rings of the polls' doorbell. A ring that finds it full is rung again by the next poll.
+pub const RINGS: usize = 16_384;
+/// Events kept in memory for those who follow the whole feed; who falls behind reads the log.
+pub const FEED_ALL: usize = 4_096;
+/// The same for those who follow one POS.
+pub const FEED_POS: usize = 64;
+/// Events of one long-poll answer, and entries of one read from the log.
+pub const FEED_PAGE: usize = 1_000;
+/// The longest `?wait=`: shorter than what proxies and client libraries allow by default.
+pub const FEED_WAIT_SECONDS: u64 = 60;
+/// A comment line on a silent event stream, so that both ends notice a dead connection.
+pub const HEARTBEAT: Duration = Duration::from_secs(15);
+/// Reads of the log that wait for its reader.
+pub const READS: usize = 1_024;
+/// Rows of one page of `GET /v1/orders` and `GET /v1/pos`.
+pub const PAGE_MAX: usize = 1_000;
+pub const PAGE_DEFAULT: usize = 100;
+
+// --- the log ----------------------------------------------------------------------------------------------------
+
+/// Events of one entry: an event's number is its entry's × 16 + its place.
+pub const EVENTS_PER_ENTRY: u64 = 16;
+/// References, amounts and payments are kept this long at least: a reference is never used again.
+pub const KEEP_ORDERS_DAYS: u32 = 400;
+/// Entries (the feed's memory): `data.keep_days`.
+pub const KEEP_ENTRIES_DAYS: u32 = 400;
+/// Room that is given back when the disk is full, so that payments already made can still be recorded.
+pub const BALLAST_BYTES: u64 = 8 * 1024 * 1024;
+/// A checkpoint copies the write-ahead log into the database. Rarely enough that it does not show in a push's p99.
+pub const CHECKPOINT_PAGES: u32 = 8_192;
+/// Rows deleted by one commit of the trimmer, so that no push waits long for it.
+pub const TRIM_ROWS: usize = 500;
+pub const TRIM_EVERY: Duration = Duration::from_secs(600);
+
+const _: () = assert!(POLL_KEY_LEN < 256, "the poll's key buffer is on its stack, its length in a byte");
+const _: () = assert!(AMOUNT_INTEGER_DIGITS + 2 + 7 + 2 <= 28, "a decimal has 28 digits");
+const _: () = assert!(KEEP_ENTRIES_DAYS >= 1 && KEEP_ORDERS_DAYS >= 400);
+const _: () = assert!(COMMIT_COMMANDS <= COMMANDS);
+const _: () = assert!(METADATA_LEN < BODY_BYTES);
+const _: () = assert!(SWEEP.as_millis() * 2 < HEAD_TIME.as_millis(), "a limit must be seen soon after it passed");
