@@ -123,9 +123,15 @@ pub const CHECKPOINT_PAGES: u32 = 8_192;
 pub const TRIM_ROWS: usize = 500;
 pub const TRIM_EVERY: Duration = Duration::from_secs(600);
 
-const _: () = assert!(POLL_KEY_LEN < 256, "the poll's key buffer is on its stack, its length in a byte");
+const _: () = assert!(
+    POLL_KEY_LEN < 256,
+    "the poll's key buffer is on its stack, its length in a byte"
+);
 const _: () = assert!(AMOUNT_INTEGER_DIGITS + 2 + 7 + 2 <= 28, "a decimal has 28 digits");
 const _: () = assert!(KEEP_ENTRIES_DAYS >= 1 && KEEP_ORDERS_DAYS >= 400);
 const _: () = assert!(COMMIT_COMMANDS <= COMMANDS);
 const _: () = assert!(METADATA_LEN < BODY_BYTES);
-const _: () = assert!(SWEEP.as_millis() * 2 < HEAD_TIME.as_millis(), "a limit must be seen soon after it passed");
+const _: () = assert!(
+    SWEEP.as_millis() * 2 < HEAD_TIME.as_millis(),
+    "a limit must be seen soon after it passed"
+);

@@ -144,7 +144,10 @@ mod tests {
 
     #[test]
     fn references_do_not_differ_by_case() {
-        let (a, b) = (Reference::parse("T-1a").expect("valid"), Reference::parse("t-1A").expect("valid"));
+        let (a, b) = (
+            Reference::parse("T-1a").expect("valid"),
+            Reference::parse("t-1A").expect("valid"),
+        );
         assert!(a.same(&b));
         assert_eq!(a.folded(), b.folded());
         assert_ne!(a, b);

@@ -1,5 +1,9 @@
 //! The rules of selling on a point of sale. Pure: nothing here reads a clock, does IO or waits, so that the rules can
 //! run a million times in a test.
 
+pub mod account;
 pub mod id;
 pub mod money;
+pub mod order;
+pub mod pos;
+pub mod text;

@@ -20,7 +20,15 @@ pub enum Site {
 }
 
 impl Site {
-    pub const ALL: [Site; 7] = [Site::Mla, Site::Mlb, Site::Mlc, Site::Mco, Site::Mlm, Site::Mpe, Site::Mlu];
+    pub const ALL: [Site; 7] = [
+        Site::Mla,
+        Site::Mlb,
+        Site::Mlc,
+        Site::Mco,
+        Site::Mlm,
+        Site::Mpe,
+        Site::Mlu,
+    ];
 
     /// Code and currency; the one table of countries.
     fn row(self) -> (&'static str, Currency) {
@@ -73,7 +81,10 @@ impl Currency {
     }
 
     pub fn parse(code: &str) -> Option<Currency> {
-        Site::ALL.into_iter().map(Site::currency).find(|currency| currency.code() == code)
+        Site::ALL
+            .into_iter()
+            .map(Site::currency)
+            .find(|currency| currency.code() == code)
     }
 
     /// The decimals that Mercado Pago takes: it refuses centavos of Colombian pesos, whatever ISO 4217 says.
@@ -109,7 +120,10 @@ pub struct Money {
 
 impl Money {
     pub fn zero(currency: Currency) -> Money {
-        Money { amount: Decimal::new(0, currency.places()), currency }
+        Money {
+            amount: Decimal::new(0, currency.places()),
+            currency,
+        }
     }
 
     /// Reads digits with an optional point, as a person or a controller writes them.
@@ -138,7 +152,9 @@ impl Money {
             return None;
         }
         amount.normalize_assign();
-        if amount.scale() > currency.places() || amount.trunc().mantissa() >= 10_i128.pow(limits::AMOUNT_INTEGER_DIGITS as u32) {
+        if amount.scale() > currency.places()
+            || amount.trunc().mantissa() >= 10_i128.pow(limits::AMOUNT_INTEGER_DIGITS as u32)
+        {
             return None;
         }
         amount.rescale(currency.places());
@@ -208,10 +224,19 @@ mod tests {
 
     #[test]
     fn digits_stay_as_written() {
-        for (text, shown) in [("18525.50", "18525.50"), ("18525.5", "18525.50"), ("7", "7.00"), ("0.01", "0.01"), ("007.10", "7.10")] {
+        for (text, shown) in [
+            ("18525.50", "18525.50"),
+            ("18525.5", "18525.50"),
+            ("7", "7.00"),
+            ("0.01", "0.01"),
+            ("007.10", "7.10"),
+        ] {
             assert_eq!(Money::parse(text, Currency::Ars).expect(text).to_string(), shown);
         }
-        assert_eq!(Money::parse("18525", Currency::Cop).expect("whole").to_string(), "18525");
+        assert_eq!(
+            Money::parse("18525", Currency::Cop).expect("whole").to_string(),
+            "18525"
+        );
     }
 
     #[test]
@@ -243,7 +268,10 @@ mod tests {
 
     #[test]
     fn every_site_has_its_currency() {
-        let table: Vec<_> = Site::ALL.into_iter().map(|s| (s.code(), s.currency().code(), s.currency().places())).collect();
+        let table: Vec<_> = Site::ALL
+            .into_iter()
+            .map(|s| (s.code(), s.currency().code(), s.currency().places()))
+            .collect();
         assert_eq!(
             table,
             [

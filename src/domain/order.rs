@@ -1,0 +1,257 @@
+//! An order: what was asked for, what became of it, and the money that came. Totals are right by construction.
+
+use super::account::{LatePayment, Payee};
+use super::id::{AccountId, PosId, Reference, Timestamp};
+use super::money::{Currency, Money};
+use super::text::Text;
+use crate::limits;
+
+pub type Title = Text<{ limits::TITLE_LEN }>;
+pub type Description = Text<{ limits::DESCRIPTION_LEN }>;
+pub type Sku = Text<{ limits::SKU_LEN }>;
+pub type Category = Text<{ limits::CATEGORY_LEN }>;
+pub type PictureUrl = Text<{ limits::URL_LEN }>;
+pub type Reason = Text<{ limits::REASON_LEN }>;
+
+/// One thing sold. Litres belong in the title: a quantity is a whole number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item {
+    pub title: Title,
+    /// The title, if the controller gave none: Mercado Pago wants one always.
+    pub description: Description,
+    pub quantity: Quantity,
+    pub unit_price: Money,
+    pub sku_number: Option<Sku>,
+    pub category: Option<Category>,
+    pub unit_measure: Option<UnitMeasure>,
+    pub picture_url: Option<PictureUrl>,
+}
+
+impl Item {
+    pub fn total(&self) -> Option<Money> {
+        self.unit_price.times(self.quantity.0)
+    }
+}
+
+/// 1 to 1,000,000.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quantity(u32);
+
+impl Quantity {
+    pub const ONE: Quantity = Quantity(1);
+
+    pub fn new(quantity: u32) -> Option<Quantity> {
+        (1..=limits::QUANTITY).contains(&quantity).then_some(Quantity(quantity))
+    }
+
+    pub fn get(self) -> u32 {
+        self.0
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnitMeasure {
+    Unit,
+    Pack,
+}
+
+impl UnitMeasure {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            UnitMeasure::Unit => "unit",
+            UnitMeasure::Pack => "pack",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<UnitMeasure> {
+        [UnitMeasure::Unit, UnitMeasure::Pack]
+            .into_iter()
+            .find(|u| u.as_str() == text)
+    }
+}
+
+/// The items of an order and their sum, which is more than zero.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Items {
+    items: Vec<Item>,
+    total: Money,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadItems {
+    #[error("must have at least one item")]
+    None,
+    #[error("must have at most {} items", limits::ITEMS)]
+    TooMany,
+    #[error("must sum to more than zero")]
+    ZeroTotal,
+    #[error("must sum to at most {} digits before the point", limits::AMOUNT_INTEGER_DIGITS)]
+    TooLarge,
+    #[error("must all be in one currency")]
+    Currencies,
+}
+
+impl Items {
+    pub fn new(items: Vec<Item>) -> Result<Items, BadItems> {
+        let currency = items.first().ok_or(BadItems::None)?.unit_price.currency();
+        if items.len() > limits::ITEMS {
+            return Err(BadItems::TooMany);
+        }
+        if items.iter().any(|item| item.unit_price.currency() != currency) {
+            return Err(BadItems::Currencies);
+        }
+        let total = items
+            .iter()
+            .try_fold(Money::zero(currency), |sum, item| sum.plus(item.total()?))
+            .ok_or(BadItems::TooLarge)?;
+        if total.is_zero() {
+            Err(BadItems::ZeroTotal)
+        } else {
+            Ok(Items { items, total })
+        }
+    }
+
+    pub fn iter(&self) -> std::slice::Iter<'_, Item> {
+        self.items.iter()
+    }
+
+    pub fn total(&self) -> Money {
+        self.total
+    }
+}
+
+/// The controller's own JSON object: it comes back in every event of the order and is never sent on. The edge that
+/// read it has put it into one form (no spaces, members sorted), so that equal values are equal text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Metadata(pub std::sync::Arc<str>);
+
+/// What the controller asked for. A repeated push is "the same" if this is equal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Content {
+    pub items: Items,
+    pub expires_in_seconds: u64,
+    pub metadata: Option<Metadata>,
+    /// Overrides the account's policy.
+    pub late_payment: Option<LatePayment>,
+}
+
+impl Content {
+    /// The first field in which two contents differ, as the controller spells it.
+    pub fn differs(&self, other: &Content) -> Option<&'static str> {
+        if self.items != other.items {
+            Some("items")
+        } else if self.expires_in_seconds != other.expires_in_seconds {
+            Some("expires_in_seconds")
+        } else if self.metadata != other.metadata {
+            Some("metadata")
+        } else if self.late_payment != other.late_payment {
+            Some("late_payment")
+        } else {
+            None
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// It can be polled.
+    Ready,
+    /// It was polled: a customer may have it on the telephone.
+    Shown,
+    Paid,
+    Canceled,
+    Replaced,
+    Expired,
+}
+
+impl Status {
+    pub const ALL: [Status; 6] = [
+        Status::Ready,
+        Status::Shown,
+        Status::Paid,
+        Status::Canceled,
+        Status::Replaced,
+        Status::Expired,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Status::Ready => "ready",
+            Status::Shown => "shown",
+            Status::Paid => "paid",
+            Status::Canceled => "canceled",
+            Status::Replaced => "replaced",
+            Status::Expired => "expired",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Status> {
+        Status::ALL.into_iter().find(|status| status.as_str() == text)
+    }
+
+    pub fn is_open(self) -> bool {
+        matches!(self, Status::Ready | Status::Shown)
+    }
+}
+
+/// An approved payment, as Mercado Pago's API itself told it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Payment {
+    pub id: u64,
+    pub merchant_order: Option<u64>,
+    pub amount: Money,
+    pub approved_at: Option<Timestamp>,
+}
+
+/// What the controller says of the product.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Delivery {
+    Dispensed,
+    /// Without an amount nothing was delivered.
+    Failed {
+        amount: Option<Money>,
+        reason: Option<Reason>,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Order {
+    pub reference: Reference,
+    pub pos: PosId,
+    pub account: AccountId,
+    pub payee: Payee,
+    pub content: Content,
+    pub created_at: Timestamp,
+    pub expires_at: Timestamp,
+    pub status: Status,
+    pub shown_at: Option<Timestamp>,
+    pub ended_at: Option<Timestamp>,
+    pub payments: Vec<Payment>,
+    pub delivery: Option<(Delivery, Timestamp)>,
+}
+
+impl Order {
+    pub fn amount(&self) -> Money {
+        self.content.items.total()
+    }
+
+    pub fn currency(&self) -> Currency {
+        self.amount().currency()
+    }
+
+    /// What every event of the order repeats, so that a controller can act on one event alone.
+    pub fn facts(&self) -> Facts {
+        Facts {
+            reference: self.reference.clone(),
+            amount: self.amount(),
+            metadata: self.content.metadata.clone(),
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts {
+    pub reference: Reference,
+    pub amount: Money,
+    pub metadata: Option<Metadata>,
+}
