@@ -2,6 +2,9 @@
 //! run a million times in a test.
 
 pub mod account;
+pub mod command;
+pub mod decide;
+pub mod evolve;
 pub mod id;
 pub mod money;
 pub mod order;

@@ -223,6 +223,8 @@ pub struct Order {
     pub content: Content,
     pub created_at: Timestamp,
     pub expires_at: Timestamp,
+    /// What is done about late and double money: the account's policy when the order was made, or the order's own.
+    pub late_payment: LatePayment,
     pub status: Status,
     pub shown_at: Option<Timestamp>,
     pub ended_at: Option<Timestamp>,

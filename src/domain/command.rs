@@ -1,0 +1,303 @@
+//! What may be asked of a POS, what then happened, and what was denied.
+
+use super::account::{LatePayment, Payee};
+use super::id::{PosId, Reference, Timestamp};
+use super::money::{BadAmount, Money};
+use super::order::{Content, Delivery, Facts, Order, Payment, Reason, Status};
+use super::pos::{Message, Mode, Registration, Waiting, Word};
+
+/// One thing asked of one POS.
+#[derive(Debug, Clone)]
+pub enum Command {
+    Register(Registration),
+    Remove,
+    /// The controller's word on what goes on at the machine.
+    Say {
+        word: Word,
+        lease_seconds: Option<u64>,
+    },
+    HoldLease {
+        seconds: u64,
+    },
+    Push(Box<Push>),
+    Cancel {
+        reason: Option<CancelReason>,
+    },
+    Deliver {
+        reference: Reference,
+        report: Report,
+    },
+
+    /// The first poll that saw the order.
+    Shown {
+        reference: Reference,
+    },
+    /// The order's time is up.
+    Expire {
+        reference: Reference,
+    },
+    /// The lease that was to end at `until` was not renewed.
+    LapseLease {
+        until: Timestamp,
+    },
+    /// All approved payments that Mercado Pago's API knows of the order, each verified to be ours.
+    Settle {
+        reference: Reference,
+        payments: Vec<Payment>,
+    },
+}
+
+#[derive(Debug, Clone)]
+pub struct Push {
+    pub reference: Reference,
+    pub content: Content,
+    pub payee: Payee,
+    /// The account's policy; the content may override it.
+    pub late_payment: LatePayment,
+    pub replace: bool,
+}
+
+/// Why the controller cancels, where that matters later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CancelReason {
+    /// The customer used another wallet.
+    PaidElsewhere,
+}
+
+impl CancelReason {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            CancelReason::PaidElsewhere => "paid_elsewhere",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<CancelReason> {
+        (text == CancelReason::PaidElsewhere.as_str()).then_some(CancelReason::PaidElsewhere)
+    }
+}
+
+/// The delivery report as sent; its amount is read in the order's currency.
+#[derive(Debug, Clone)]
+pub enum Report {
+    Dispensed,
+    Failed {
+        amount: Option<String>,
+        reason: Option<Reason>,
+    },
+}
+
+impl Command {
+    /// The order that the command names: who decides about it must know what is recorded under that reference.
+    pub fn reference(&self) -> Option<&Reference> {
+        match self {
+            Command::Push(push) => Some(&push.reference),
+            Command::Deliver { reference, .. }
+            | Command::Shown { reference }
+            | Command::Expire { reference }
+            | Command::Settle { reference, .. } => Some(reference),
+            Command::Register(_)
+            | Command::Remove
+            | Command::Say { .. }
+            | Command::HoldLease { .. }
+            | Command::Cancel { .. }
+            | Command::LapseLease { .. } => None,
+        }
+    }
+
+    /// Whether it records what has happened already, or ends an offer. Such a command may use the room that is kept
+    /// back for a full disk; new business may not.
+    pub fn may_use_reserve(&self) -> bool {
+        match self {
+            Command::Settle { .. }
+            | Command::Deliver { .. }
+            | Command::Cancel { .. }
+            | Command::Expire { .. }
+            | Command::LapseLease { .. } => true,
+            Command::Register(_)
+            | Command::Remove
+            | Command::Say { .. }
+            | Command::HoldLease { .. }
+            | Command::Push(_)
+            | Command::Shown { .. } => false,
+        }
+    }
+
+    /// For logs and metrics.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Command::Register(_) => "register",
+            Command::Remove => "remove",
+            Command::Say { .. } => "state",
+            Command::HoldLease { .. } => "lease",
+            Command::Push(_) => "push",
+            Command::Cancel { .. } => "cancel",
+            Command::Deliver { .. } => "deliver",
+            Command::Shown { .. } => "shown",
+            Command::Expire { .. } => "expire",
+            Command::LapseLease { .. } => "lapse_lease",
+            Command::Settle { .. } => "settle",
+        }
+    }
+}
+
+/// One thing that happened on one POS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    Registered(Registration),
+    Changed(Registration),
+    Removed,
+    /// What polls are told changed without an order beginning or ending.
+    StateChanged {
+        to: NewState,
+        message: Option<Message>,
+    },
+    OrderReady(Box<Order>),
+    OrderShown(Facts),
+    OrderCanceled {
+        facts: Facts,
+        reason: Option<CancelReason>,
+    },
+    OrderReplaced(Facts),
+    OrderExpired(Facts),
+    /// Verified: release the product.
+    OrderPaid {
+        facts: Facts,
+        payments: Vec<Payment>,
+        late: bool,
+    },
+    /// Approved, but less than was asked.
+    PaymentPartial {
+        facts: Facts,
+        payments: Vec<Payment>,
+    },
+    /// Money for an order that had ended.
+    LatePayment {
+        facts: Facts,
+        payments: Vec<Payment>,
+        action: Action,
+    },
+    /// More money than was asked, or for an order that is paid.
+    Overpaid {
+        facts: Facts,
+        payments: Vec<Payment>,
+        excess: Money,
+        action: Action,
+    },
+    DeliveryReported {
+        facts: Facts,
+        delivery: Delivery,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NewState {
+    Waiting(Waiting),
+    /// The order is offered again: its controller is back.
+    Ready,
+}
+
+impl NewState {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            NewState::Waiting(waiting) => waiting.as_str(),
+            NewState::Ready => "ready",
+        }
+    }
+}
+
+/// What is done about money that should not be ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    Report,
+    Refund,
+}
+
+impl Action {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Action::Report => "report",
+            Action::Refund => "refund",
+        }
+    }
+}
+
+impl Event {
+    /// The order it is about.
+    pub fn facts(&self) -> Option<Facts> {
+        match self {
+            Event::Registered(_) | Event::Changed(_) | Event::Removed | Event::StateChanged { .. } => None,
+            Event::OrderReady(order) => Some(order.facts()),
+            Event::OrderShown(facts)
+            | Event::OrderReplaced(facts)
+            | Event::OrderExpired(facts)
+            | Event::OrderCanceled { facts, .. }
+            | Event::OrderPaid { facts, .. }
+            | Event::PaymentPartial { facts, .. }
+            | Event::LatePayment { facts, .. }
+            | Event::Overpaid { facts, .. }
+            | Event::DeliveryReported { facts, .. } => Some(facts.clone()),
+        }
+    }
+
+    pub fn reference(&self) -> Option<&Reference> {
+        match self {
+            Event::Registered(_) | Event::Changed(_) | Event::Removed | Event::StateChanged { .. } => None,
+            Event::OrderReady(order) => Some(&order.reference),
+            Event::OrderShown(facts)
+            | Event::OrderReplaced(facts)
+            | Event::OrderExpired(facts)
+            | Event::OrderCanceled { facts, .. }
+            | Event::OrderPaid { facts, .. }
+            | Event::PaymentPartial { facts, .. }
+            | Event::LatePayment { facts, .. }
+            | Event::Overpaid { facts, .. }
+            | Event::DeliveryReported { facts, .. } => Some(&facts.reference),
+        }
+    }
+}
+
+/// Why a command was denied. Nothing happened then.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error("there is no such point of sale")]
+    PosUnknown,
+    #[error("the order {0} is open on this point of sale")]
+    OrderOpen(Reference),
+    #[error("the point of sale {0} has these keys")]
+    KeysTaken(PosId),
+    #[error("{0}")]
+    ReferenceUsed(Used),
+    #[error("the order {0} is paid")]
+    OrderPaid(Reference),
+    #[error("no order is open on this point of sale")]
+    OrderNone,
+    #[error("there is no such order")]
+    OrderUnknown,
+    #[error("the order is {}, not paid", .0.as_str())]
+    OrderNotPaid(Status),
+    #[error("another delivery was reported for this order")]
+    DeliveryContradicts,
+    #[error("amount {0}")]
+    DeliveryAmount(BadDelivery),
+    #[error("orders cannot be placed on a point of sale of mode {}", .0.as_str())]
+    ModeNotServed(Mode),
+}
+
+/// How a reference was used before.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Used {
+    #[error("this reference was used on the point of sale {0}")]
+    Elsewhere(PosId),
+    #[error("this reference was used before for an order with another `{0}`")]
+    OtherContent(&'static str),
+    #[error("references are compared without regard to case, and {0} was used before")]
+    OtherCase(Reference),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadDelivery {
+    #[error("{0}")]
+    Amount(#[from] BadAmount),
+    #[error("must be at most the order's {0}")]
+    TooMuch(Money),
+}

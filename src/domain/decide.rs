@@ -1,0 +1,334 @@
+//! All the rules, one place: what a command does to a POS. Pure: the time comes in as data.
+//!
+//! Nothing here compares `now` with a deadline. That a lease lapsed or an order expired is told by a command, from
+//! whoever watches the clock, so that a wall clock that jumps cannot end anything early.
+
+use super::account::LatePayment;
+use super::command::{Action, BadDelivery, Command, Event, NewState, Push, Refusal, Report, Used};
+use super::id::{PosId, Reference, Timestamp};
+use super::money::Money;
+use super::order::{Delivery, Order, Payment, Status};
+use super::pos::{Mode, Pos, Registration, State, Waiting, Word};
+
+/// What a command names beyond its own POS.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Beyond<'a> {
+    /// The order recorded under the command's reference, on whichever POS.
+    pub order: Option<&'a Order>,
+    /// The POS that has the poll keys of a registration.
+    pub keys_owner: Option<&'a PosId>,
+}
+
+/// What follows from a command. No events and the same lease: it had been done before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    pub events: Vec<Event>,
+    /// The lease as it stands afterwards.
+    pub lease: Option<Timestamp>,
+}
+
+pub fn decide(state: &State, beyond: Beyond<'_>, command: &Command, now: Timestamp) -> Result<Decision, Refusal> {
+    if let Command::Register(registration) = command {
+        return register(state.as_ref(), beyond, registration);
+    }
+    let pos = state.as_ref().ok_or(Refusal::PosUnknown)?;
+    let with = |events| {
+        Ok(Decision {
+            events,
+            lease: pos.lease,
+        })
+    };
+    match command {
+        Command::Register(_) => unreachable!("handled above"),
+        Command::Remove => match &pos.open {
+            Some(order) => Err(Refusal::OrderOpen(order.reference.clone())),
+            None => Ok(Decision {
+                events: vec![Event::Removed],
+                lease: None,
+            }),
+        },
+        Command::Say { word, lease_seconds } => say(pos, word, *lease_seconds, now),
+        Command::HoldLease { seconds } => Ok(hold_lease(pos, *seconds, now)),
+        Command::Push(push) => push_order(pos, beyond.order, push, now).and_then(with),
+        Command::Cancel { reason } => match (&pos.open, pos.last.as_deref()) {
+            (Some(order), _) => with(vec![Event::OrderCanceled {
+                facts: order.facts(),
+                reason: *reason,
+            }]),
+            (None, Some((_, Status::Canceled))) => with(Vec::new()),
+            (None, Some((reference, Status::Paid))) => Err(Refusal::OrderPaid(reference.clone())),
+            (None, _) => Err(Refusal::OrderNone),
+        },
+        Command::Deliver { report, .. } => deliver(own(pos, beyond.order)?, report).and_then(with),
+        Command::Shown { reference } => match open(pos, reference) {
+            Some(order) if order.status == Status::Ready => with(vec![Event::OrderShown(order.facts())]),
+            _ => with(Vec::new()),
+        },
+        Command::Expire { reference } => with(
+            open(pos, reference)
+                .map(|order| Event::OrderExpired(order.facts()))
+                .into_iter()
+                .collect(),
+        ),
+        Command::LapseLease { until } => Ok(lapse_lease(pos, *until)),
+        Command::Settle { payments, .. } => with(settle(own(pos, beyond.order)?, payments)),
+    }
+}
+
+/// The open order, if it has this reference.
+fn open<'a>(pos: &'a Pos, reference: &Reference) -> Option<&'a Order> {
+    pos.open.as_deref().filter(|order| order.reference.same(reference))
+}
+
+/// The order that a command names, which must be one of this POS.
+fn own<'a>(pos: &Pos, order: Option<&'a Order>) -> Result<&'a Order, Refusal> {
+    order.filter(|order| order.pos == pos.id).ok_or(Refusal::OrderUnknown)
+}
+
+fn register(pos: Option<&Pos>, beyond: Beyond<'_>, wanted: &Registration) -> Result<Decision, Refusal> {
+    let lease = pos.and_then(|pos| pos.lease);
+    if let Some(owner) = beyond.keys_owner
+        && pos.is_none_or(|pos| pos.id != *owner)
+    {
+        return Err(Refusal::KeysTaken(owner.clone()));
+    }
+    let Some(pos) = pos else {
+        return Ok(Decision {
+            events: vec![Event::Registered(wanted.clone())],
+            lease,
+        });
+    };
+    if *wanted == pos.registration {
+        return Ok(Decision {
+            events: Vec::new(),
+            lease,
+        });
+    }
+    if let Some(order) = &pos.open {
+        let only_the_name = Registration {
+            name: pos.registration.name.clone(),
+            ..wanted.clone()
+        } == pos.registration;
+        if !only_the_name {
+            return Err(Refusal::OrderOpen(order.reference.clone()));
+        }
+    }
+    Ok(Decision {
+        events: vec![Event::Changed(wanted.clone())],
+        lease,
+    })
+}
+
+fn say(pos: &Pos, word: &Word, lease_seconds: Option<u64>, now: Timestamp) -> Result<Decision, Refusal> {
+    if let Some(order) = &pos.open {
+        return Err(Refusal::OrderOpen(order.reference.clone()));
+    }
+    let events = if *word == pos.word {
+        Vec::new()
+    } else {
+        vec![Event::StateChanged {
+            to: NewState::Waiting(word.waiting),
+            message: word.message.clone(),
+        }]
+    };
+    let lease = lease_seconds.map(|seconds| now.plus_seconds(seconds)).or(pos.lease);
+    Ok(Decision { events, lease })
+}
+
+fn hold_lease(pos: &Pos, seconds: u64, now: Timestamp) -> Decision {
+    let was_withheld = pos.registration.require_lease && pos.lease.is_none() && pos.open.is_some();
+    let events = if was_withheld {
+        vec![Event::StateChanged {
+            to: NewState::Ready,
+            message: None,
+        }]
+    } else {
+        Vec::new()
+    };
+    Decision {
+        events,
+        lease: Some(now.plus_seconds(seconds)),
+    }
+}
+
+fn lapse_lease(pos: &Pos, until: Timestamp) -> Decision {
+    if pos.lease != Some(until) {
+        return Decision {
+            events: Vec::new(),
+            lease: pos.lease,
+        };
+    }
+    let polls_change = match &pos.open {
+        Some(_) => pos.registration.require_lease,
+        None => pos.word != Word::plain(Waiting::Timeout),
+    };
+    let timeout = Event::StateChanged {
+        to: NewState::Waiting(Waiting::Timeout),
+        message: None,
+    };
+    Decision {
+        events: if polls_change { vec![timeout] } else { Vec::new() },
+        lease: None,
+    }
+}
+
+fn push_order(pos: &Pos, known: Option<&Order>, push: &Push, now: Timestamp) -> Result<Vec<Event>, Refusal> {
+    if let Some(known) = known {
+        return same_again(pos, known, push).map_or(Ok(Vec::new()), |used| Err(Refusal::ReferenceUsed(used)));
+    }
+    if pos.registration.mode != Mode::Unattended {
+        return Err(Refusal::ModeNotServed(pos.registration.mode));
+    }
+    let mut events = Vec::new();
+    match &pos.open {
+        Some(order) if !push.replace => return Err(Refusal::OrderOpen(order.reference.clone())),
+        Some(order) => events.extend(end(order, Event::OrderReplaced(order.facts()))),
+        None => {}
+    }
+    events.push(Event::OrderReady(Box::new(Order {
+        reference: push.reference.clone(),
+        pos: pos.id.clone(),
+        account: pos.registration.account.clone(),
+        payee: push.payee.clone(),
+        content: push.content.clone(),
+        created_at: now,
+        expires_at: now.plus_seconds(push.content.expires_in_seconds),
+        late_payment: push.content.late_payment.unwrap_or(push.late_payment),
+        status: Status::Ready,
+        shown_at: None,
+        ended_at: None,
+        payments: Vec::new(),
+        delivery: None,
+    })));
+    Ok(events)
+}
+
+/// Why a push is not the one that was recorded under its reference; nothing if it is.
+fn same_again(pos: &Pos, known: &Order, push: &Push) -> Option<Used> {
+    if known.pos != pos.id {
+        Some(Used::Elsewhere(known.pos.clone()))
+    } else if known.reference != push.reference {
+        Some(Used::OtherCase(known.reference.clone()))
+    } else {
+        known.content.differs(&push.content).map(Used::OtherContent)
+    }
+}
+
+fn deliver(order: &Order, report: &Report) -> Result<Vec<Event>, Refusal> {
+    if order.status != Status::Paid {
+        return Err(Refusal::OrderNotPaid(order.status));
+    }
+    let delivery = match report {
+        Report::Dispensed => Delivery::Dispensed,
+        Report::Failed { amount, reason } => Delivery::Failed {
+            amount: amount
+                .as_deref()
+                .map(|text| undelivered(order, text))
+                .transpose()
+                .map_err(Refusal::DeliveryAmount)?,
+            reason: reason.clone(),
+        },
+    };
+    match &order.delivery {
+        None => Ok(vec![Event::DeliveryReported {
+            facts: order.facts(),
+            delivery,
+        }]),
+        Some((before, _)) if *before == delivery => Ok(Vec::new()),
+        Some(_) => Err(Refusal::DeliveryContradicts),
+    }
+}
+
+/// The part that was not delivered: more than nothing, at most all.
+fn undelivered(order: &Order, text: &str) -> Result<Money, BadDelivery> {
+    let amount = Money::parse(text, order.currency())?;
+    if amount.is_zero() {
+        Err(super::money::BadAmount::Zero.into())
+    } else if order.amount().covers(amount) {
+        Ok(amount)
+    } else {
+        Err(BadDelivery::TooMuch(order.amount()))
+    }
+}
+
+/// What payments mean that are verified and ours. The first approved are kept; the rest should not be ours.
+fn settle(order: &Order, payments: &[Payment]) -> Vec<Event> {
+    let known = |new: &&Payment| order.payments.iter().all(|old| old.id != new.id);
+    let news: Vec<Payment> = payments.iter().filter(known).cloned().collect();
+    if news.is_empty() {
+        return Vec::new();
+    }
+    let facts = order.facts();
+    let all: Vec<Payment> = order.payments.iter().chain(&news).cloned().collect();
+    let reached = sum(order, &all);
+    let covered = reached.is_none_or(|sum| sum.covers(order.amount()));
+    let action = double_action(order.late_payment);
+    match order.status {
+        Status::Paid => {
+            let excess = sum(order, &news).unwrap_or_else(|| order.amount());
+            vec![Event::Overpaid {
+                facts,
+                payments: news,
+                excess,
+                action,
+            }]
+        }
+        Status::Ready | Status::Shown if !covered => vec![Event::PaymentPartial { facts, payments: news }],
+        Status::Canceled | Status::Replaced | Status::Expired
+            if !covered || order.late_payment != LatePayment::Accept =>
+        {
+            vec![late_money(order, news)]
+        }
+        Status::Ready | Status::Shown | Status::Canceled | Status::Replaced | Status::Expired => {
+            let excess = reached
+                .and_then(|sum| sum.minus(order.amount()))
+                .filter(|excess| !excess.is_zero());
+            let paid = Event::OrderPaid {
+                facts: facts.clone(),
+                payments: all,
+                late: !order.status.is_open(),
+            };
+            let over = excess.map(|excess| Event::Overpaid {
+                facts,
+                payments: Vec::new(),
+                excess,
+                action,
+            });
+            std::iter::once(paid).chain(over).collect()
+        }
+    }
+}
+
+/// The end of an open order. Money that came but was too little is late money from then on.
+fn end(order: &Order, ending: Event) -> Vec<Event> {
+    let short = (!order.payments.is_empty()).then(|| late_money(order, order.payments.clone()));
+    std::iter::once(ending).chain(short).collect()
+}
+
+fn late_money(order: &Order, payments: Vec<Payment>) -> Event {
+    // Short money is never enough to release a product, so `accept` cannot mean it.
+    let action = match order.late_payment {
+        LatePayment::Refund => Action::Refund,
+        LatePayment::Report | LatePayment::Accept => Action::Report,
+    };
+    Event::LatePayment {
+        facts: order.facts(),
+        payments,
+        action,
+    }
+}
+
+/// What is done about money beyond what was asked.
+fn double_action(policy: LatePayment) -> Action {
+    match policy {
+        LatePayment::Report => Action::Report,
+        LatePayment::Refund | LatePayment::Accept => Action::Refund,
+    }
+}
+
+/// `None` if it is beyond any amount that we can write.
+fn sum(order: &Order, payments: &[Payment]) -> Option<Money> {
+    payments
+        .iter()
+        .try_fold(Money::zero(order.currency()), |sum, payment| sum.plus(payment.amount))
+}

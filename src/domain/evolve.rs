@@ -1,0 +1,113 @@
+//! The memory: what an event makes of a POS and of an order. Whatever happened is taken as it is; nothing is judged here.
+
+use super::command::{Event, NewState};
+use super::id::{PosId, Timestamp};
+use super::order::{Order, Payment, Status};
+use super::pos::{Pos, State, Waiting, Word};
+
+/// `id` is the POS's name, for the event that makes it known.
+pub fn evolve(state: State, id: &PosId, event: &Event, at: Timestamp) -> State {
+    match (state, event) {
+        (None, Event::Registered(registration)) => Some(Pos::new(id.clone(), registration.clone())),
+        (_, Event::Removed) => None,
+        (Some(mut pos), event) => {
+            evolve_pos(&mut pos, event, at);
+            Some(pos)
+        }
+        (None, _) => None,
+    }
+}
+
+fn evolve_pos(pos: &mut Pos, event: &Event, at: Timestamp) {
+    match event {
+        Event::Registered(registration) | Event::Changed(registration) => pos.registration = registration.clone(),
+        Event::Removed => {}
+        Event::StateChanged {
+            to: NewState::Waiting(waiting),
+            message,
+        } if pos.open.is_none() => {
+            pos.word = Word {
+                waiting: *waiting,
+                message: message.clone(),
+            };
+        }
+        // An order is open: what polls are told follows from the lease.
+        Event::StateChanged { .. } => {}
+        Event::OrderReady(order) => {
+            pos.word = Word::plain(Waiting::Unavailable);
+            pos.open = Some(order.clone());
+        }
+        Event::OrderShown(_)
+        | Event::OrderCanceled { .. }
+        | Event::OrderReplaced(_)
+        | Event::OrderExpired(_)
+        | Event::OrderPaid { .. }
+        | Event::PaymentPartial { .. }
+        | Event::LatePayment { .. }
+        | Event::Overpaid { .. }
+        | Event::DeliveryReported { .. } => evolve_open(pos, event, at),
+    }
+}
+
+/// An event of the open order changes it here too; one of an earlier order leaves the POS alone, unless that order is
+/// the last that ended.
+fn evolve_open(pos: &mut Pos, event: &Event, at: Timestamp) {
+    let Some(reference) = event.reference() else { return };
+    match pos.open.take() {
+        Some(mut order) if order.reference == *reference => {
+            evolve_order(&mut order, event, at);
+            if order.status.is_open() {
+                pos.open = Some(order);
+            } else {
+                pos.last = Some(Box::new((order.reference, order.status)));
+            }
+        }
+        open => {
+            pos.open = open;
+            if let (Event::OrderPaid { .. }, Some(last)) = (event, pos.last.as_deref_mut())
+                && last.0 == *reference
+            {
+                last.1 = Status::Paid;
+            }
+        }
+    }
+}
+
+/// What an event makes of the order it is about.
+pub fn evolve_order(order: &mut Order, event: &Event, at: Timestamp) {
+    let end = |order: &mut Order, status| {
+        order.status = status;
+        order.ended_at = Some(at);
+    };
+    match event {
+        Event::OrderShown(_) => {
+            order.status = Status::Shown;
+            order.shown_at = Some(at);
+        }
+        Event::OrderCanceled { .. } => end(order, Status::Canceled),
+        Event::OrderReplaced(_) => end(order, Status::Replaced),
+        Event::OrderExpired(_) => end(order, Status::Expired),
+        Event::OrderPaid { payments, .. } => {
+            record(order, payments);
+            end(order, Status::Paid);
+        }
+        Event::PaymentPartial { payments, .. }
+        | Event::LatePayment { payments, .. }
+        | Event::Overpaid { payments, .. } => record(order, payments),
+        Event::DeliveryReported { delivery, .. } => order.delivery = Some((delivery.clone(), at)),
+        Event::OrderReady(_)
+        | Event::Registered(_)
+        | Event::Changed(_)
+        | Event::Removed
+        | Event::StateChanged { .. } => {}
+    }
+}
+
+/// A payment is recorded once, however many events carry it.
+fn record(order: &mut Order, payments: &[Payment]) {
+    for payment in payments {
+        if order.payments.iter().all(|known| known.id != payment.id) {
+            order.payments.push(payment.clone());
+        }
+    }
+}
