@@ -1,0 +1,694 @@
+//! The default engine: one folder, one SQLite file in it, one process.
+//!
+//! What SQLite is trusted with, and what not: a commit is durable when it returns (WAL, `synchronous=FULL`). Its pages
+//! carry no checksum, so each entry has its own. It forgets an IO error by the next commit, so the first one latches
+//! here: after a failed fsync nobody knows what is on the disk. Its automatic checkpoint swallows such errors, so
+//! checkpoints are made by hand.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use ring::digest;
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params};
+
+use super::entry::{self, Entry, Unreadable};
+use super::{Damage, LogError, Sum};
+use crate::domain::id::{PosId, Reference, Rev, Timestamp};
+use crate::domain::order::Order;
+use crate::domain::pos::{PollKey, State};
+use crate::limits;
+
+const FILE: &str = "surtidor.sqlite";
+const LOCK: &str = "lock";
+const BALLAST: &str = "ballast";
+
+/// The version of the tables. Bodies carry a version of their own.
+const SCHEMA: i64 = 1;
+
+const TABLES: &str = "
+CREATE TABLE entry (
+    seq  INTEGER PRIMARY KEY,
+    pos  TEXT NOT NULL,
+    rev  INTEGER NOT NULL,
+    at   INTEGER NOT NULL,
+    body BLOB NOT NULL,
+    prev BLOB NOT NULL,
+    sum  BLOB NOT NULL,
+    UNIQUE (pos, rev)
+) STRICT;
+
+-- Each POS's newest entry, and the poll keys that are its own.
+CREATE TABLE head (
+    pos  TEXT PRIMARY KEY,
+    seq  INTEGER NOT NULL,
+    keys TEXT UNIQUE
+) STRICT, WITHOUT ROWID;
+
+-- The checksum that the oldest kept entry of a POS follows, where earlier ones were trimmed.
+CREATE TABLE anchor (
+    pos  TEXT PRIMARY KEY,
+    rev  INTEGER NOT NULL,
+    sum  BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- A heartbeat: the newest one is all that counts.
+CREATE TABLE lease (
+    pos   TEXT PRIMARY KEY,
+    until INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Each order as it stands. `reference` is folded to lower case.
+CREATE TABLE orders (
+    id         INTEGER PRIMARY KEY,
+    reference  TEXT NOT NULL UNIQUE,
+    pos        TEXT NOT NULL,
+    status     TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    ended_at   INTEGER,
+    body       BLOB NOT NULL,
+    sum        BLOB NOT NULL
+) STRICT;
+CREATE INDEX orders_pos ON orders (pos, id);
+CREATE INDEX orders_status ON orders (status, id);
+
+CREATE TABLE meta (
+    key   TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+";
+
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("{path}: {source}")]
+    Folder { path: PathBuf, source: std::io::Error },
+    #[error("another process has the data folder {0}")]
+    Held(PathBuf),
+    #[error("{0} was written by a newer version (tables {1}, this program knows {SCHEMA})")]
+    Newer(PathBuf, i64),
+    #[error(
+        "the points of sale in {folder} were registered under the poll keys {stored}, and the configuration says {configured}: \
+         set poll.keys to what it was, or begin with an empty folder"
+    )]
+    PollKeys {
+        folder: PathBuf,
+        stored: String,
+        configured: String,
+    },
+    #[error(transparent)]
+    Log(#[from] LogError),
+}
+
+/// The writer's handle. Dropping it gives the folder back.
+#[derive(Debug)]
+pub struct Log {
+    connection: Connection,
+    folder: PathBuf,
+    /// The first failure: nothing is written after it.
+    failed: Option<String>,
+    /// The ballast was given up: only what may use the reserve is written until there is room for it again.
+    reserve_open: bool,
+    /// Not to try and fill a full disk with each command.
+    refill_at: Instant,
+    /// Commits since the last checkpoint, in entries and leases: an upper bound is all that is needed.
+    unchecked: u32,
+    /// Held as long as the log is open.
+    _lock: File,
+}
+
+/// A POS as its newest entry left it.
+#[derive(Debug)]
+pub struct Newest {
+    pub pos: PosId,
+    pub seq: u64,
+    pub rev: Rev,
+    pub at: Timestamp,
+    pub sum: Sum,
+    pub state: State,
+}
+
+impl Log {
+    /// Opens the folder, and makes it and the file in it if they are not there. `poll_keys` are the names under which
+    /// POS are registered: stored values mean nothing under other ones.
+    pub fn open(folder: &Path, poll_keys: &str) -> Result<Log, OpenError> {
+        let in_folder = |source| OpenError::Folder {
+            path: folder.to_owned(),
+            source,
+        };
+        std::fs::create_dir_all(folder).map_err(in_folder)?;
+        let lock = File::create(folder.join(LOCK)).map_err(in_folder)?;
+        lock.try_lock().map_err(|error| match error {
+            std::fs::TryLockError::WouldBlock => OpenError::Held(folder.to_owned()),
+            std::fs::TryLockError::Error(source) => in_folder(source),
+        })?;
+
+        let connection = Connection::open(folder.join(FILE)).map_err(failure)?;
+        settings(&connection).map_err(failure)?;
+        let mut log = Log {
+            connection,
+            folder: folder.to_owned(),
+            failed: None,
+            reserve_open: true,
+            refill_at: Instant::now(),
+            unchecked: 0,
+            _lock: lock,
+        };
+        log.create_tables(poll_keys)?;
+        // The folder's entry for a new file is durable only when the folder is.
+        File::open(folder)
+            .and_then(|folder| folder.sync_all())
+            .map_err(in_folder)?;
+        log.try_fill_reserve();
+        Ok(log)
+    }
+
+    fn create_tables(&mut self, poll_keys: &str) -> Result<(), OpenError> {
+        let version: i64 = self
+            .connection
+            .pragma_query_value(None, "user_version", |row| row.get(0))
+            .map_err(failure)?;
+        match version {
+            0 => {
+                let transaction = self.connection.transaction().map_err(failure)?;
+                transaction.execute_batch(TABLES).map_err(failure)?;
+                transaction
+                    .pragma_update(None, "user_version", SCHEMA)
+                    .map_err(failure)?;
+                transaction.commit().map_err(failure)?;
+            }
+            SCHEMA => {}
+            newer => return Err(OpenError::Newer(self.folder.join(FILE), newer)),
+        }
+        let stored: Option<String> = meta(&self.connection, "poll_keys").map_err(failure)?;
+        let empty: bool = self
+            .connection
+            .query_row("SELECT NOT EXISTS (SELECT 1 FROM head)", [], |row| row.get(0))
+            .map_err(failure)?;
+        match stored {
+            Some(stored) if stored != poll_keys && !empty => Err(OpenError::PollKeys {
+                folder: self.folder.clone(),
+                stored,
+                configured: poll_keys.to_owned(),
+            }),
+            Some(stored) if stored == poll_keys => Ok(()),
+            _ => set_meta(&self.connection, "poll_keys", poll_keys).map_err(|error| failure(error).into()),
+        }
+    }
+
+    /// Each POS that was ever registered, as its newest entry left it, verified.
+    pub fn newest(&self, mut each: impl FnMut(Newest)) -> Result<(), LogError> {
+        let mut statement = self
+            .connection
+            .prepare(
+                "SELECT e.seq, e.pos, e.rev, e.at, e.body, e.prev, e.sum FROM head h JOIN entry e ON e.seq = h.seq",
+            )
+            .map_err(failure)?;
+        let mut rows = statement.query([]).map_err(failure)?;
+        while let Some(row) = rows.next().map_err(failure)? {
+            let row = Row::read(row).map_err(failure)?;
+            let entry = row.verified()?;
+            each(Newest {
+                pos: entry.pos,
+                seq: entry.seq,
+                rev: entry.rev,
+                at: entry.at,
+                sum: row.sum,
+                state: entry.state_after,
+            });
+        }
+        // A head without its entry would be skipped by the join.
+        let lost: Option<(String, u64)> = self
+            .connection
+            .query_row(
+                "SELECT pos, seq FROM head h WHERE NOT EXISTS (SELECT 1 FROM entry e WHERE e.seq = h.seq)",
+                [],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )
+            .optional()
+            .map_err(failure)?;
+        match lost {
+            Some((pos, seq)) => {
+                let place = format!("entry {seq} (point of sale {pos})");
+                Err(Damage {
+                    place,
+                    what: "the newest entry is missing".into(),
+                }
+                .into())
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The leases that were held.
+    pub fn leases(&self, mut each: impl FnMut(&str, Timestamp)) -> Result<(), LogError> {
+        let mut statement = self
+            .connection
+            .prepare("SELECT pos, until FROM lease")
+            .map_err(failure)?;
+        let mut rows = statement.query([]).map_err(failure)?;
+        while let Some(row) = rows.next().map_err(failure)? {
+            let pos = row.get_ref(0).map_err(failure)?;
+            let until = Timestamp(row.get(1).map_err(failure)?);
+            each(pos.as_str().unwrap_or_default(), until);
+        }
+        Ok(())
+    }
+
+    /// The number of the newest entry; 0 if there is none.
+    pub fn last_seq(&self) -> Result<u64, LogError> {
+        self.connection
+            .query_row("SELECT coalesce(max(seq), 0) FROM entry", [], |row| row.get(0))
+            .map_err(failure)
+    }
+
+    /// Does all of `work` in one commit with one fsync, or none of it. When it returns, what it did is durable; if it
+    /// did nothing, nothing is written.
+    ///
+    /// Work that may not use the reserve is refused as `Full` while the reserve is open.
+    pub fn commit<T>(
+        &mut self,
+        may_use_reserve: bool,
+        work: impl FnOnce(&mut Batch<'_>) -> Result<T, LogError>,
+    ) -> Result<T, LogError> {
+        if let Some(first) = &self.failed {
+            return Err(LogError::Failed(first.clone()));
+        }
+        if self.reserve_open && self.refill_due() {
+            self.try_fill_reserve();
+        }
+        if self.reserve_open && !may_use_reserve {
+            return Err(LogError::Full);
+        }
+        let result = self.try_commit(work);
+        match &result {
+            // A damaged row concerns who asked for it; the rest of the log is as good as it was.
+            Ok(_) | Err(LogError::Damaged(_)) => {}
+            Err(LogError::Full) => self.give_up_reserve(),
+            Err(LogError::Failed(what)) => self.failed = Some(what.clone()),
+        }
+        result
+    }
+
+    fn try_commit<T>(&mut self, work: impl FnOnce(&mut Batch<'_>) -> Result<T, LogError>) -> Result<T, LogError> {
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(failure)?;
+        let mut batch = Batch {
+            transaction,
+            changes: 0,
+        };
+        let done = work(&mut batch)?;
+        let Batch { transaction, changes } = batch;
+        if changes > 0 {
+            transaction.commit().map_err(failure)?;
+            self.unchecked = self.unchecked.saturating_add(changes);
+        }
+        Ok(done)
+    }
+
+    /// Copies the write-ahead log into the database, if it has grown enough to be worth it. Called when nobody waits.
+    pub fn checkpoint_if_due(&mut self) -> Result<(), LogError> {
+        // A change touches some eight pages.
+        if self.failed.is_some() || self.unchecked < limits::CHECKPOINT_PAGES / 8 {
+            return Ok(());
+        }
+        self.unchecked = 0;
+        let checkpoint = self
+            .connection
+            .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+        match checkpoint.map_err(failure) {
+            // The write-ahead log keeps it all the longer.
+            Ok(()) | Err(LogError::Full) => Ok(()),
+            Err(error) => {
+                self.failed = Some(error.to_string());
+                Err(error)
+            }
+        }
+    }
+
+    /// Whether pushes are refused for want of room.
+    pub fn is_full(&self) -> bool {
+        self.reserve_open
+    }
+
+    fn give_up_reserve(&mut self) {
+        self.reserve_open = true;
+        // If even this fails there was no ballast to give.
+        let _ = std::fs::remove_file(self.folder.join(BALLAST));
+    }
+
+    fn refill_due(&mut self) -> bool {
+        let now = Instant::now();
+        let due = now >= self.refill_at;
+        if due {
+            self.refill_at = now + limits::BALLAST_RETRY;
+        }
+        due
+    }
+
+    /// Writes the ballast, if it is not there. Real bytes: a hole would keep no room.
+    fn try_fill_reserve(&mut self) {
+        let path = self.folder.join(BALLAST);
+        if std::fs::metadata(&path).is_ok_and(|file| file.len() == limits::BALLAST_BYTES) {
+            self.reserve_open = false;
+            return;
+        }
+        let chunk = vec![0x5a; 1 << 20];
+        let write = || -> std::io::Result<()> {
+            let mut file = File::create(&path)?;
+            for _ in 0..limits::BALLAST_BYTES >> 20 {
+                file.write_all(&chunk)?;
+            }
+            file.sync_all()
+        };
+        self.reserve_open = write().is_err();
+        if self.reserve_open {
+            self.give_up_reserve();
+        }
+    }
+
+    /// Deletes entries made before `entries_before` and orders that ended before `orders_before`; never a POS's
+    /// newest entry, never an open order. Tells how many rows went: more may be left.
+    pub fn trim(&mut self, entries_before: Timestamp, orders_before: Timestamp) -> Result<usize, LogError> {
+        self.commit(true, |batch| {
+            let gone = batch.trim_entries(entries_before)? + batch.trim_orders(orders_before)?;
+            Ok(gone)
+        })
+    }
+
+    pub fn file(&self) -> PathBuf {
+        self.folder.join(FILE)
+    }
+}
+
+/// One commit in the making. It sees its own writes.
+pub struct Batch<'a> {
+    transaction: Transaction<'a>,
+    changes: u32,
+}
+
+impl Batch<'_> {
+    /// The order recorded under a reference, whatever the case of its letters.
+    pub fn order(&self, reference: &Reference) -> Result<Option<Order>, LogError> {
+        order(&self.transaction, reference)
+    }
+
+    /// The POS that has these poll keys.
+    pub fn keys_owner(&self, keys: &PollKey) -> Result<Option<PosId>, LogError> {
+        let owner: Option<String> = self
+            .transaction
+            .prepare_cached("SELECT pos FROM head WHERE keys = ?1")
+            .and_then(|mut statement| statement.query_row([keys.joined()], |row| row.get(0)).optional())
+            .map_err(failure)?;
+        owner
+            .map(|pos| PosId::parse(&pos).map_err(|_| LogError::Failed(format!("head has the name {pos:?}"))))
+            .transpose()
+    }
+
+    /// Where the chain of a POS stands that is not registered now, but may have been.
+    pub fn chain(&self, pos: &PosId) -> Result<(Rev, Sum), LogError> {
+        let found: Option<(u64, [u8; 16])> = self
+            .transaction
+            .prepare_cached("SELECT e.rev, e.sum FROM head h JOIN entry e ON e.seq = h.seq WHERE h.pos = ?1")
+            .and_then(|mut statement| {
+                statement
+                    .query_row([pos.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))
+                    .optional()
+            })
+            .map_err(failure)?;
+        Ok(found.map_or((Rev(0), Sum::NONE), |(rev, sum)| (Rev(rev), Sum(sum))))
+    }
+
+    /// Appends an entry after the one of the same POS that has the checksum `prev`. The revision must be the next one.
+    pub fn append(&mut self, entry: &Entry, prev: Sum) -> Result<Sum, LogError> {
+        let pos = entry.pos.as_str();
+        let body = entry::body(&entry.events, &entry.state_after);
+        let sum = checksum(prev, entry.seq, pos, entry.rev, entry.at, &body);
+        self.transaction
+            .prepare_cached(
+                "INSERT INTO entry (seq, pos, rev, at, body, prev, sum) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            )
+            .and_then(|mut statement| {
+                statement.execute(params![entry.seq, pos, entry.rev.0, entry.at.0, body, prev.0, sum.0])
+            })
+            .map_err(failure)?;
+        let keys = entry
+            .state_after
+            .as_ref()
+            .and_then(|pos| pos.registration.keys.as_ref());
+        self.transaction
+            .prepare_cached(
+                "INSERT INTO head (pos, seq, keys) VALUES (?1, ?2, ?3)
+                 ON CONFLICT (pos) DO UPDATE SET seq = excluded.seq, keys = excluded.keys",
+            )
+            .and_then(|mut statement| statement.execute(params![pos, entry.seq, keys.map(PollKey::joined)]))
+            .map_err(failure)?;
+        self.changes += 1;
+        Ok(sum)
+    }
+
+    /// Records an order as it stands now.
+    pub fn put_order(&mut self, order: &Order) -> Result<(), LogError> {
+        let body = entry::order_body(order);
+        self.transaction
+            .prepare_cached(
+                "INSERT INTO orders (reference, pos, status, created_at, ended_at, body, sum)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+                 ON CONFLICT (reference) DO UPDATE SET
+                 status = excluded.status, ended_at = excluded.ended_at, body = excluded.body, sum = excluded.sum",
+            )
+            .and_then(|mut statement| {
+                statement.execute(params![
+                    order.reference.folded(),
+                    order.pos.as_str(),
+                    order.status.as_str(),
+                    order.created_at.0,
+                    order.ended_at.map(|at| at.0),
+                    body,
+                    sum_of(&body).0,
+                ])
+            })
+            .map_err(failure)?;
+        self.changes += 1;
+        Ok(())
+    }
+
+    pub fn put_lease(&mut self, pos: &PosId, until: Option<Timestamp>) -> Result<(), LogError> {
+        let written = match until {
+            Some(until) => self
+                .transaction
+                .prepare_cached("INSERT INTO lease (pos, until) VALUES (?1, ?2) ON CONFLICT (pos) DO UPDATE SET until = excluded.until")
+                .and_then(|mut statement| statement.execute(params![pos.as_str(), until.0])),
+            None => self
+                .transaction
+                .prepare_cached("DELETE FROM lease WHERE pos = ?1")
+                .and_then(|mut statement| statement.execute([pos.as_str()])),
+        };
+        written.map_err(failure)?;
+        self.changes += 1;
+        Ok(())
+    }
+
+    /// `at` grows with `seq`, so what is too old is a prefix. The chain's next link stays as the POS's anchor.
+    fn trim_entries(&mut self, before: Timestamp) -> Result<usize, LogError> {
+        let mut statement = self
+            .transaction
+            .prepare_cached(
+                "SELECT seq, pos, rev, sum FROM entry WHERE seq > ?1 AND at < ?2
+                 AND NOT EXISTS (SELECT 1 FROM head WHERE head.pos = entry.pos AND head.seq = entry.seq)
+                 ORDER BY seq LIMIT ?3",
+            )
+            .map_err(failure)?;
+        let from: u64 = 0;
+        let old: Vec<(u64, String, u64, [u8; 16])> = statement
+            .query_map(params![from, before.0, limits::TRIM_ROWS as i64], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+            })
+            .and_then(Iterator::collect)
+            .map_err(failure)?;
+        drop(statement);
+        for (seq, pos, rev, sum) in &old {
+            self.transaction
+                .prepare_cached(
+                    "INSERT INTO anchor (pos, rev, sum) VALUES (?1, ?2, ?3)
+                     ON CONFLICT (pos) DO UPDATE SET rev = excluded.rev, sum = excluded.sum",
+                )
+                .and_then(|mut statement| statement.execute(params![pos, rev, sum]))
+                .and_then(|_| self.transaction.prepare_cached("DELETE FROM entry WHERE seq = ?1"))
+                .and_then(|mut statement| statement.execute([seq]))
+                .map_err(failure)?;
+        }
+        if let Some((seq, ..)) = old.last() {
+            set_meta(&self.transaction, "trimmed_seq", &seq.to_string()).map_err(failure)?;
+        }
+        self.changes += old.len() as u32;
+        Ok(old.len())
+    }
+
+    fn trim_orders(&mut self, before: Timestamp) -> Result<usize, LogError> {
+        let gone = self
+            .transaction
+            .prepare_cached(
+                "DELETE FROM orders WHERE id IN
+                 (SELECT id FROM orders WHERE created_at < ?1 AND ended_at < ?1 ORDER BY id LIMIT ?2)",
+            )
+            .and_then(|mut statement| statement.execute(params![before.0, limits::TRIM_ROWS as i64]))
+            .map_err(failure)?;
+        self.changes += gone as u32;
+        Ok(gone)
+    }
+}
+
+/// A row of `entry` as it stands on the disk, not yet believed.
+pub(super) struct Row {
+    seq: u64,
+    pos: String,
+    rev: u64,
+    at: i64,
+    body: Vec<u8>,
+    prev: Sum,
+    sum: Sum,
+}
+
+impl Row {
+    pub(super) fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
+        Ok(Row {
+            seq: row.get(0)?,
+            pos: row.get(1)?,
+            rev: row.get(2)?,
+            at: row.get(3)?,
+            body: row.get(4)?,
+            prev: Sum(row.get(5)?),
+            sum: Sum(row.get(6)?),
+        })
+    }
+
+    /// The entry, if it is what was written.
+    pub(super) fn verified(&self) -> Result<Entry, Damage> {
+        let damage = |what: String| Damage {
+            place: format!("entry {} (point of sale {}, revision {})", self.seq, self.pos, self.rev),
+            what,
+        };
+        let found = checksum(
+            self.prev,
+            self.seq,
+            &self.pos,
+            Rev(self.rev),
+            Timestamp(self.at),
+            &self.body,
+        );
+        if found != self.sum {
+            return Err(damage(format!("its checksum is {found}, not {}", self.sum)));
+        }
+        let unreadable = |error: Unreadable| damage(error.to_string());
+        let pos = PosId::parse(&self.pos).map_err(|_| unreadable(Unreadable::Field("pos")))?;
+        let (events, state_after) = entry::read_body(&pos, &self.body).map_err(unreadable)?;
+        Ok(Entry {
+            seq: self.seq,
+            pos,
+            rev: Rev(self.rev),
+            at: Timestamp(self.at),
+            events,
+            state_after,
+        })
+    }
+}
+
+fn checksum(prev: Sum, seq: u64, pos: &str, rev: Rev, at: Timestamp, body: &[u8]) -> Sum {
+    let mut hash = digest::Context::new(&digest::SHA256);
+    hash.update(&prev.0);
+    hash.update(&seq.to_be_bytes());
+    hash.update(&(pos.len() as u64).to_be_bytes());
+    hash.update(pos.as_bytes());
+    hash.update(&rev.0.to_be_bytes());
+    hash.update(&at.0.to_be_bytes());
+    hash.update(body);
+    cut(hash.finish())
+}
+
+fn sum_of(body: &[u8]) -> Sum {
+    cut(digest::digest(&digest::SHA256, body))
+}
+
+/// Half of it is plenty against rot and hand edits.
+fn cut(digest: digest::Digest) -> Sum {
+    let mut sum = [0; 16];
+    sum.copy_from_slice(&digest.as_ref()[..16]);
+    Sum(sum)
+}
+
+fn settings(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_prepared_statement_cache_capacity(32);
+    connection.busy_timeout(Duration::from_secs(5))?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update(None, "trusted_schema", false)?;
+    connection.pragma_update(None, "cache_size", -16_384)
+}
+
+/// A second connection, for questions only.
+pub(super) fn open_for_reading(file: &Path) -> Result<Connection, LogError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(file, flags).map_err(failure)?;
+    connection.set_prepared_statement_cache_capacity(32);
+    connection.busy_timeout(Duration::from_secs(5)).map_err(failure)?;
+    connection
+        .pragma_update(None, "trusted_schema", false)
+        .map_err(failure)?;
+    Ok(connection)
+}
+
+pub(super) fn order(connection: &Connection, reference: &Reference) -> Result<Option<Order>, LogError> {
+    let found: Option<(Vec<u8>, [u8; 16])> = connection
+        .prepare_cached("SELECT body, sum FROM orders WHERE reference = ?1")
+        .and_then(|mut statement| {
+            statement
+                .query_row([reference.folded()], |row| Ok((row.get(0)?, row.get(1)?)))
+                .optional()
+        })
+        .map_err(failure)?;
+    found
+        .map(|(body, sum)| Ok(verified_order(reference.as_str(), &body, Sum(sum))?))
+        .transpose()
+}
+
+pub(super) fn verified_order(reference: &str, body: &[u8], sum: Sum) -> Result<Order, Damage> {
+    let damage = |what: String| Damage {
+        place: format!("order {reference}"),
+        what,
+    };
+    let found = sum_of(body);
+    if found != sum {
+        return Err(damage(format!("its checksum is {found}, not {sum}")));
+    }
+    entry::read_order_body(body).map_err(|error| damage(error.to_string()))
+}
+
+pub(super) fn meta(connection: &Connection, key: &str) -> rusqlite::Result<Option<String>> {
+    connection
+        .prepare_cached("SELECT value FROM meta WHERE key = ?1")?
+        .query_row([key], |row| row.get(0))
+        .optional()
+}
+
+fn set_meta(connection: &Connection, key: &str, value: &str) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO meta (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+        )?
+        .execute([key, value])?;
+    Ok(())
+}
+
+pub(super) fn failure(error: rusqlite::Error) -> LogError {
+    // Sizing the shared index of the write-ahead log needs room too, and SQLite calls the want of it an IO error.
+    const IOERR_SHMSIZE: i32 = 10 | (19 << 8);
+    match error.sqlite_error() {
+        Some(e) if e.code == ErrorCode::DiskFull || e.extended_code == IOERR_SHMSIZE => LogError::Full,
+        _ => LogError::Failed(error.to_string()),
+    }
+}

@@ -1,0 +1,673 @@
+//! The stored form of an entry and of an order: versioned JSON, and its conversion to and from the domain.
+//!
+//! JSON, because a station's data must be readable with `sqlite3` and a pair of eyes, years later. The domain's types
+//! are not serializable on purpose: a stored form is a promise of its own.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::account::{LatePayment, Payee};
+use crate::domain::command::{Action, CancelReason, Event, NewState};
+use crate::domain::id::{AccountId, ExternalPosId, ExternalStoreId, PosId, Reference, Rev, Timestamp};
+use crate::domain::money::{Currency, Money};
+use crate::domain::order::{
+    Content, Delivery, Facts, Item, Items, Metadata, Order, Payment, Quantity, Status, UnitMeasure,
+};
+use crate::domain::pos::{External, Mode, PollKey, Pos, Registration, State, Waiting, Word};
+use crate::domain::text::Text;
+
+/// The form that this version writes. Older ones stay readable; a newer one is refused by name.
+const VERSION: u32 = 1;
+
+/// All that happened at once on one POS, and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    pub seq: u64,
+    pub pos: PosId,
+    pub rev: Rev,
+    pub at: Timestamp,
+    pub events: Vec<Event>,
+    pub state_after: State,
+}
+
+/// Why a stored form could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unreadable {
+    #[error("it is not of the stored form: {0}")]
+    Form(String),
+    #[error("its form is version {0}, and this program reads up to {VERSION}")]
+    Newer(u32),
+    #[error("its {0} is not valid")]
+    Field(&'static str),
+}
+
+type Str<'a> = Cow<'a, str>;
+
+#[derive(Serialize, Deserialize)]
+struct Body<'a> {
+    v: u32,
+    #[serde(borrow)]
+    events: Vec<StoredEvent<'a>>,
+    #[serde(borrow)]
+    state: Option<StoredPos<'a>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredPos<'a> {
+    #[serde(borrow)]
+    registration: StoredRegistration<'a>,
+    state: Str<'a>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    message: Option<Str<'a>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    open: Option<StoredOrder<'a>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    last: Option<(Str<'a>, Str<'a>)>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredRegistration<'a> {
+    #[serde(borrow)]
+    account: Str<'a>,
+    mode: Str<'a>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    keys: Vec<Str<'a>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    name: Option<Str<'a>>,
+    #[serde(default)]
+    require_lease: bool,
+    #[serde(default)]
+    url_secret: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    external_id: Option<Str<'a>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    external_store_id: Option<Str<'a>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredOrder<'a> {
+    #[serde(borrow)]
+    reference: Str<'a>,
+    pos: Str<'a>,
+    account: Str<'a>,
+    collector_id: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sponsor_id: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    notification_url: Option<Str<'a>>,
+    currency: Str<'a>,
+    items: Vec<StoredItem<'a>>,
+    expires_in: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    metadata: Option<Str<'a>>,
+    /// The order's own policy, and the one that holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    late_asked: Option<Str<'a>>,
+    late: Str<'a>,
+    created_at: i64,
+    expires_at: i64,
+    status: Str<'a>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    shown_at: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ended_at: Option<i64>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    payments: Vec<StoredPayment<'a>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    delivery: Option<StoredDelivery<'a>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    delivered_at: Option<i64>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredItem<'a> {
+    #[serde(borrow)]
+    title: Str<'a>,
+    description: Str<'a>,
+    quantity: u32,
+    unit_price: Str<'a>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sku_number: Option<Str<'a>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    category: Option<Str<'a>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    unit_measure: Option<Str<'a>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    picture_url: Option<Str<'a>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredPayment<'a> {
+    id: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    merchant_order: Option<u64>,
+    #[serde(borrow)]
+    amount: Str<'a>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    approved_at: Option<i64>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredDelivery<'a> {
+    #[serde(borrow)]
+    result: Str<'a>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    amount: Option<Str<'a>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    reason: Option<Str<'a>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredFacts<'a> {
+    #[serde(borrow)]
+    reference: Str<'a>,
+    amount: Str<'a>,
+    currency: Str<'a>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    metadata: Option<Str<'a>>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum StoredEvent<'a> {
+    #[serde(borrow)]
+    Registered(StoredRegistration<'a>),
+    Changed(StoredRegistration<'a>),
+    Removed,
+    StateChanged {
+        to: Str<'a>,
+        message: Option<Str<'a>>,
+    },
+    /// The order itself stands in the state of the same entry.
+    OrderReady,
+    OrderShown(StoredFacts<'a>),
+    OrderCanceled {
+        facts: StoredFacts<'a>,
+        reason: Option<Str<'a>>,
+    },
+    OrderReplaced(StoredFacts<'a>),
+    OrderExpired(StoredFacts<'a>),
+    OrderPaid {
+        facts: StoredFacts<'a>,
+        payments: Vec<StoredPayment<'a>>,
+        late: bool,
+    },
+    PaymentPartial {
+        facts: StoredFacts<'a>,
+        payments: Vec<StoredPayment<'a>>,
+    },
+    LatePayment {
+        facts: StoredFacts<'a>,
+        payments: Vec<StoredPayment<'a>>,
+        action: Str<'a>,
+    },
+    Overpaid {
+        facts: StoredFacts<'a>,
+        payments: Vec<StoredPayment<'a>>,
+        excess: Str<'a>,
+        action: Str<'a>,
+    },
+    DeliveryReported {
+        facts: StoredFacts<'a>,
+        delivery: StoredDelivery<'a>,
+    },
+}
+
+// --- to the stored form -----------------------------------------------------------------------------------------
+
+pub(super) fn body(events: &[Event], state: &State) -> Vec<u8> {
+    let body = Body {
+        v: VERSION,
+        events: events.iter().map(store_event).collect(),
+        state: state.as_ref().map(store_pos),
+    };
+    serde_json::to_vec(&body).expect("strings and whole numbers only: nothing that JSON cannot hold")
+}
+
+pub(super) fn order_body(order: &Order) -> Vec<u8> {
+    serde_json::to_vec(&store_order(order)).expect("strings and whole numbers only: nothing that JSON cannot hold")
+}
+
+fn text<const N: usize>(text: &Text<N>) -> Str<'_> {
+    text.as_str().into()
+}
+
+fn digits(money: Money) -> Str<'static> {
+    money.to_string().into()
+}
+
+fn store_pos(pos: &Pos) -> StoredPos<'_> {
+    StoredPos {
+        registration: store_registration(&pos.registration),
+        state: pos.word.waiting.as_str().into(),
+        message: pos.word.message.as_ref().map(text),
+        open: pos.open.as_deref().map(store_order),
+        last: pos
+            .last
+            .as_deref()
+            .map(|(reference, status)| (reference.as_str().into(), status.as_str().into())),
+    }
+}
+
+fn store_registration(registration: &Registration) -> StoredRegistration<'_> {
+    let external = registration.external.as_deref();
+    StoredRegistration {
+        account: registration.account.as_str().into(),
+        mode: registration.mode.as_str().into(),
+        keys: registration
+            .keys
+            .iter()
+            .flat_map(PollKey::values)
+            .map(Str::from)
+            .collect(),
+        name: registration.name.as_ref().map(text),
+        require_lease: registration.require_lease,
+        url_secret: registration.url_secret,
+        external_id: external.and_then(|e| e.pos.as_ref()).map(|id| id.as_str().into()),
+        external_store_id: external.and_then(|e| e.store.as_ref()).map(|id| id.as_str().into()),
+    }
+}
+
+fn store_order(order: &Order) -> StoredOrder<'_> {
+    StoredOrder {
+        reference: order.reference.as_str().into(),
+        pos: order.pos.as_str().into(),
+        account: order.account.as_str().into(),
+        collector_id: order.payee.collector_id,
+        sponsor_id: order.payee.sponsor_id,
+        notification_url: order.payee.notification_url.as_deref().map(Str::from),
+        currency: order.currency().code().into(),
+        items: order.content.items.iter().map(store_item).collect(),
+        expires_in: order.content.expires_in_seconds,
+        metadata: order.content.metadata.as_ref().map(|m| Str::from(&*m.0)),
+        late_asked: order.content.late_payment.map(store_policy),
+        late: store_policy(order.late_payment),
+        created_at: order.created_at.0,
+        expires_at: order.expires_at.0,
+        status: order.status.as_str().into(),
+        shown_at: order.shown_at.map(|at| at.0),
+        ended_at: order.ended_at.map(|at| at.0),
+        payments: store_payments(&order.payments),
+        delivery: order.delivery.as_ref().map(|(delivery, _)| store_delivery(delivery)),
+        delivered_at: order.delivery.as_ref().map(|(_, at)| at.0),
+    }
+}
+
+fn store_item(item: &Item) -> StoredItem<'_> {
+    StoredItem {
+        title: text(&item.title),
+        description: text(&item.description),
+        quantity: item.quantity.get(),
+        unit_price: digits(item.unit_price),
+        sku_number: item.sku_number.as_ref().map(text),
+        category: item.category.as_ref().map(text),
+        unit_measure: item.unit_measure.map(|unit| unit.as_str().into()),
+        picture_url: item.picture_url.as_ref().map(text),
+    }
+}
+
+fn store_policy(policy: LatePayment) -> Str<'static> {
+    match policy {
+        LatePayment::Report => "report".into(),
+        LatePayment::Refund => "refund".into(),
+        LatePayment::Accept => "accept".into(),
+    }
+}
+
+fn store_payments(payments: &[Payment]) -> Vec<StoredPayment<'_>> {
+    payments
+        .iter()
+        .map(|payment| StoredPayment {
+            id: payment.id,
+            merchant_order: payment.merchant_order,
+            amount: digits(payment.amount),
+            approved_at: payment.approved_at.map(|at| at.0),
+        })
+        .collect()
+}
+
+fn store_delivery(delivery: &Delivery) -> StoredDelivery<'_> {
+    match delivery {
+        Delivery::Dispensed => StoredDelivery {
+            result: "dispensed".into(),
+            amount: None,
+            reason: None,
+        },
+        Delivery::Failed { amount, reason } => StoredDelivery {
+            result: "failed".into(),
+            amount: amount.map(digits),
+            reason: reason.as_ref().map(text),
+        },
+    }
+}
+
+fn store_facts(facts: &Facts) -> StoredFacts<'_> {
+    StoredFacts {
+        reference: facts.reference.as_str().into(),
+        amount: digits(facts.amount),
+        currency: facts.amount.currency().code().into(),
+        metadata: facts.metadata.as_ref().map(|m| Str::from(&*m.0)),
+    }
+}
+
+fn store_event(event: &Event) -> StoredEvent<'_> {
+    match event {
+        Event::Registered(registration) => StoredEvent::Registered(store_registration(registration)),
+        Event::Changed(registration) => StoredEvent::Changed(store_registration(registration)),
+        Event::Removed => StoredEvent::Removed,
+        Event::StateChanged { to, message } => StoredEvent::StateChanged {
+            to: to.as_str().into(),
+            message: message.as_ref().map(text),
+        },
+        Event::OrderReady(_) => StoredEvent::OrderReady,
+        Event::OrderShown(facts) => StoredEvent::OrderShown(store_facts(facts)),
+        Event::OrderCanceled { facts, reason } => StoredEvent::OrderCanceled {
+            facts: store_facts(facts),
+            reason: reason.map(|reason| reason.as_str().into()),
+        },
+        Event::OrderReplaced(facts) => StoredEvent::OrderReplaced(store_facts(facts)),
+        Event::OrderExpired(facts) => StoredEvent::OrderExpired(store_facts(facts)),
+        Event::OrderPaid { facts, payments, late } => StoredEvent::OrderPaid {
+            facts: store_facts(facts),
+            payments: store_payments(payments),
+            late: *late,
+        },
+        Event::PaymentPartial { facts, payments } => StoredEvent::PaymentPartial {
+            facts: store_facts(facts),
+            payments: store_payments(payments),
+        },
+        Event::LatePayment {
+            facts,
+            payments,
+            action,
+        } => StoredEvent::LatePayment {
+            facts: store_facts(facts),
+            payments: store_payments(payments),
+            action: action.as_str().into(),
+        },
+        Event::Overpaid {
+            facts,
+            payments,
+            excess,
+            action,
+        } => StoredEvent::Overpaid {
+            facts: store_facts(facts),
+            payments: store_payments(payments),
+            excess: digits(*excess),
+            action: action.as_str().into(),
+        },
+        Event::DeliveryReported { facts, delivery } => StoredEvent::DeliveryReported {
+            facts: store_facts(facts),
+            delivery: store_delivery(delivery),
+        },
+    }
+}
+
+// --- from the stored form ---------------------------------------------------------------------------------------
+
+type Read<T> = Result<T, Unreadable>;
+
+/// Events and state of a body, of the POS `id`.
+pub(super) fn read_body(id: &PosId, bytes: &[u8]) -> Read<(Vec<Event>, State)> {
+    #[derive(Deserialize)]
+    struct Versioned {
+        v: u32,
+    }
+    let form = |error: serde_json::Error| Unreadable::Form(error.to_string());
+    let body: Body<'_> = match serde_json::from_slice(bytes) {
+        Ok(body) => body,
+        // A newer form may differ in any way; only its version is sure to be where it is.
+        Err(error) => match serde_json::from_slice::<Versioned>(bytes) {
+            Ok(Versioned { v }) if v > VERSION => return Err(Unreadable::Newer(v)),
+            _ => return Err(form(error)),
+        },
+    };
+    if body.v > VERSION {
+        return Err(Unreadable::Newer(body.v));
+    }
+    let state = body.state.map(|stored| read_pos(id, stored)).transpose()?;
+    let open = state.as_ref().and_then(|pos| pos.open.as_deref());
+    let events = body
+        .events
+        .into_iter()
+        .map(|event| read_event(event, open))
+        .collect::<Read<_>>()?;
+    Ok((events, state))
+}
+
+pub(super) fn read_order_body(bytes: &[u8]) -> Read<Order> {
+    read_order(serde_json::from_slice(bytes).map_err(|error| Unreadable::Form(error.to_string()))?)
+}
+
+fn field<T, E>(name: &'static str, parsed: Result<T, E>) -> Read<T> {
+    parsed.map_err(|_| Unreadable::Field(name))
+}
+
+fn known<T>(name: &'static str, parsed: Option<T>) -> Read<T> {
+    parsed.ok_or(Unreadable::Field(name))
+}
+
+fn optional<T, E>(
+    name: &'static str,
+    stored: Option<Str<'_>>,
+    parse: impl Fn(&str) -> Result<T, E>,
+) -> Read<Option<T>> {
+    stored.map(|stored| field(name, parse(&stored))).transpose()
+}
+
+fn read_pos(id: &PosId, stored: StoredPos<'_>) -> Read<Pos> {
+    let waiting = known("state", Waiting::parse(&stored.state))?;
+    Ok(Pos {
+        id: id.clone(),
+        registration: read_registration(stored.registration)?,
+        word: Word {
+            waiting,
+            message: optional("message", stored.message, Text::parse)?,
+        },
+        open: stored.open.map(|order| read_order(order).map(Box::new)).transpose()?,
+        last: stored.last.map(read_last).transpose()?,
+        lease: None,
+    })
+}
+
+fn read_last((reference, status): (Str<'_>, Str<'_>)) -> Read<Box<(Reference, Status)>> {
+    Ok(Box::new((
+        field("last", Reference::parse(&reference))?,
+        known("last", Status::parse(&status))?,
+    )))
+}
+
+fn read_registration(stored: StoredRegistration<'_>) -> Read<Registration> {
+    let external = External {
+        pos: optional("external_id", stored.external_id, ExternalPosId::parse)?,
+        store: optional("external_store_id", stored.external_store_id, ExternalStoreId::parse)?,
+    };
+    let keys = (!stored.keys.is_empty())
+        .then(|| field("keys", PollKey::new(&stored.keys)))
+        .transpose()?;
+    Ok(Registration {
+        account: field("account", AccountId::parse(&stored.account))?,
+        mode: known("mode", Mode::parse(&stored.mode))?,
+        keys,
+        name: optional("name", stored.name, Text::parse)?,
+        require_lease: stored.require_lease,
+        url_secret: stored.url_secret,
+        external: (external != External::default()).then(|| Box::new(external)),
+    })
+}
+
+fn read_order(stored: StoredOrder<'_>) -> Read<Order> {
+    let currency = known("currency", Currency::parse(&stored.currency))?;
+    let items = stored
+        .items
+        .into_iter()
+        .map(|item| read_item(item, currency))
+        .collect::<Read<Vec<_>>>()?;
+    let delivery = match (stored.delivery, stored.delivered_at) {
+        (Some(delivery), Some(at)) => Some((read_delivery(delivery, currency)?, Timestamp(at))),
+        (None, None) => None,
+        _ => return Err(Unreadable::Field("delivery")),
+    };
+    Ok(Order {
+        reference: field("reference", Reference::parse(&stored.reference))?,
+        pos: field("pos", PosId::parse(&stored.pos))?,
+        account: field("account", AccountId::parse(&stored.account))?,
+        payee: Payee {
+            collector_id: stored.collector_id,
+            sponsor_id: stored.sponsor_id,
+            notification_url: stored.notification_url.map(Arc::from),
+        },
+        content: Content {
+            items: field("items", Items::new(items))?,
+            expires_in_seconds: stored.expires_in,
+            metadata: stored.metadata.map(|text| Metadata(text.into())),
+            late_payment: stored.late_asked.map(|text| read_policy(&text)).transpose()?,
+        },
+        created_at: Timestamp(stored.created_at),
+        expires_at: Timestamp(stored.expires_at),
+        late_payment: read_policy(&stored.late)?,
+        status: known("status", Status::parse(&stored.status))?,
+        shown_at: stored.shown_at.map(Timestamp),
+        ended_at: stored.ended_at.map(Timestamp),
+        payments: read_payments(stored.payments, currency)?,
+        delivery,
+    })
+}
+
+fn read_item(stored: StoredItem<'_>, currency: Currency) -> Read<Item> {
+    Ok(Item {
+        title: field("title", Text::parse(&stored.title))?,
+        description: field("description", Text::parse(&stored.description))?,
+        quantity: known("quantity", Quantity::new(stored.quantity))?,
+        unit_price: field("unit_price", Money::parse(&stored.unit_price, currency))?,
+        sku_number: optional("sku_number", stored.sku_number, Text::parse)?,
+        category: optional("category", stored.category, Text::parse)?,
+        unit_measure: stored
+            .unit_measure
+            .map(|text| known("unit_measure", UnitMeasure::parse(&text)))
+            .transpose()?,
+        picture_url: optional("picture_url", stored.picture_url, Text::parse)?,
+    })
+}
+
+fn read_policy(text: &str) -> Read<LatePayment> {
+    match text {
+        "report" => Ok(LatePayment::Report),
+        "refund" => Ok(LatePayment::Refund),
+        "accept" => Ok(LatePayment::Accept),
+        _ => Err(Unreadable::Field("late")),
+    }
+}
+
+fn read_payments(stored: Vec<StoredPayment<'_>>, currency: Currency) -> Read<Vec<Payment>> {
+    let read = |payment: StoredPayment<'_>| {
+        Ok(Payment {
+            id: payment.id,
+            merchant_order: payment.merchant_order,
+            amount: field("payments", Money::parse(&payment.amount, currency))?,
+            approved_at: payment.approved_at.map(Timestamp),
+        })
+    };
+    stored.into_iter().map(read).collect()
+}
+
+fn read_delivery(stored: StoredDelivery<'_>, currency: Currency) -> Read<Delivery> {
+    match &*stored.result {
+        "dispensed" => Ok(Delivery::Dispensed),
+        "failed" => Ok(Delivery::Failed {
+            amount: optional("delivery", stored.amount, |text| Money::parse(text, currency))?,
+            reason: optional("delivery", stored.reason, Text::parse)?,
+        }),
+        _ => Err(Unreadable::Field("delivery")),
+    }
+}
+
+fn read_facts(stored: StoredFacts<'_>) -> Read<Facts> {
+    let currency = known("currency", Currency::parse(&stored.currency))?;
+    Ok(Facts {
+        reference: field("reference", Reference::parse(&stored.reference))?,
+        amount: field("amount", Money::parse(&stored.amount, currency))?,
+        metadata: stored.metadata.map(|text| Metadata(text.into())),
+    })
+}
+
+fn read_action(text: &str) -> Read<Action> {
+    known(
+        "action",
+        [Action::Report, Action::Refund]
+            .into_iter()
+            .find(|action| action.as_str() == text),
+    )
+}
+
+fn read_event(stored: StoredEvent<'_>, open: Option<&Order>) -> Read<Event> {
+    Ok(match stored {
+        StoredEvent::Registered(stored) => Event::Registered(read_registration(stored)?),
+        StoredEvent::Changed(stored) => Event::Changed(read_registration(stored)?),
+        StoredEvent::Removed => Event::Removed,
+        StoredEvent::StateChanged { to, message } => Event::StateChanged {
+            to: match &*to {
+                "ready" => NewState::Ready,
+                waiting => NewState::Waiting(known("to", Waiting::parse(waiting))?),
+            },
+            message: optional("message", message, Text::parse)?,
+        },
+        StoredEvent::OrderReady => Event::OrderReady(Box::new(known("open", open)?.clone())),
+        StoredEvent::OrderShown(facts) => Event::OrderShown(read_facts(facts)?),
+        StoredEvent::OrderCanceled { facts, reason } => Event::OrderCanceled {
+            facts: read_facts(facts)?,
+            reason: reason
+                .map(|text| known("reason", CancelReason::parse(&text)))
+                .transpose()?,
+        },
+        StoredEvent::OrderReplaced(facts) => Event::OrderReplaced(read_facts(facts)?),
+        StoredEvent::OrderExpired(facts) => Event::OrderExpired(read_facts(facts)?),
+        StoredEvent::OrderPaid { facts, payments, late } => {
+            let facts = read_facts(facts)?;
+            let payments = read_payments(payments, facts.amount.currency())?;
+            Event::OrderPaid { facts, payments, late }
+        }
+        StoredEvent::PaymentPartial { facts, payments } => {
+            let facts = read_facts(facts)?;
+            let payments = read_payments(payments, facts.amount.currency())?;
+            Event::PaymentPartial { facts, payments }
+        }
+        StoredEvent::LatePayment {
+            facts,
+            payments,
+            action,
+        } => {
+            let facts = read_facts(facts)?;
+            let payments = read_payments(payments, facts.amount.currency())?;
+            Event::LatePayment {
+                facts,
+                payments,
+                action: read_action(&action)?,
+            }
+        }
+        StoredEvent::Overpaid {
+            facts,
+            payments,
+            excess,
+            action,
+        } => {
+            let facts = read_facts(facts)?;
+            let currency = facts.amount.currency();
+            let payments = read_payments(payments, currency)?;
+            let excess = field("excess", Money::parse(&excess, currency))?;
+            Event::Overpaid {
+                facts,
+                payments,
+                excess,
+                action: read_action(&action)?,
+            }
+        }
+        StoredEvent::DeliveryReported { facts, delivery } => {
+            let facts = read_facts(facts)?;
+            let delivery = read_delivery(delivery, facts.amount.currency())?;
+            Event::DeliveryReported { facts, delivery }
+        }
+    })
+}

@@ -1,0 +1,49 @@
+//! What happened, durably. Only this room knows the storage engine; others see entries, orders and leases.
+//!
+//! [`Log`] is the writer's handle, one in the process. [`Reader`] answers everybody else's questions from a thread of
+//! its own, so that no question ever waits for a disk on a runtime that serves a socket.
+
+mod embedded;
+mod entry;
+mod reader;
+
+pub use embedded::{Batch, Log, Newest, OpenError};
+pub use entry::{Entry, Unreadable};
+pub use reader::{EntryPage, OrderPage, OrderQuery, ReadError, Reader};
+
+/// A checksum over an entry and over the checksum of its POS's previous one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sum(pub [u8; 16]);
+
+impl Sum {
+    /// What a POS's first entry follows.
+    pub const NONE: Sum = Sum([0; 16]);
+}
+
+impl std::fmt::Display for Sum {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// Why the log did not do what it was asked.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum LogError {
+    /// Nothing is wrong but the room; what was asked did not happen, and may later.
+    #[error("the disk is full")]
+    Full,
+    /// Nobody knows what is on the disk: the writer must stop and the process start anew.
+    #[error("the log failed: {0}")]
+    Failed(String),
+    /// What was written is not what is read.
+    #[error("the log is damaged: {0}")]
+    Damaged(#[from] Damage),
+}
+
+/// One damaged place, by name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{place}: {what}")]
+pub struct Damage {
+    pub place: String,
+    pub what: String,
+}

@@ -1,0 +1,181 @@
+//! Questions to the log, answered by a thread of its own on a connection that cannot write.
+
+use std::path::Path;
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+
+use rusqlite::{Connection, params_from_iter, types::Value};
+use tokio::sync::oneshot;
+
+use super::embedded::{self, Row, failure, meta, open_for_reading};
+use super::entry::Entry;
+use super::{LogError, Sum};
+use crate::domain::id::{PosId, Reference, Timestamp};
+use crate::domain::order::{Order, Status};
+use crate::limits;
+
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    #[error("too many questions wait for the log")]
+    Busy,
+    #[error(transparent)]
+    Log(#[from] LogError),
+}
+
+/// Entries after a place of the log.
+#[derive(Debug)]
+pub struct EntryPage {
+    pub entries: Vec<Entry>,
+    /// Every entry of the question's POS up to this number is in `entries`, or was asked for before.
+    pub read_to: u64,
+    /// Entries up to this number were trimmed (but for each POS's newest).
+    pub trimmed_to: u64,
+}
+
+/// Which orders are asked for, newest first.
+#[derive(Debug, Clone, Default)]
+pub struct OrderQuery {
+    pub pos: Option<PosId>,
+    pub status: Option<Status>,
+    pub since: Option<Timestamp>,
+    pub limit: usize,
+    /// Where the last page ended.
+    pub cursor: Option<u64>,
+}
+
+#[derive(Debug)]
+pub struct OrderPage {
+    pub orders: Vec<Order>,
+    /// The cursor of the next page, if there is one.
+    pub next: Option<u64>,
+}
+
+type Question = Box<dyn FnOnce(&Connection) + Send>;
+
+/// A handle to the reader's thread, which ends when the last handle is gone.
+#[derive(Debug, Clone)]
+pub struct Reader {
+    questions: SyncSender<Question>,
+}
+
+impl Reader {
+    pub fn open(file: &Path) -> Result<Reader, LogError> {
+        let connection = open_for_reading(file)?;
+        let (questions, waiting) = sync_channel::<Question>(limits::READS);
+        std::thread::Builder::new()
+            .name("log-reader".into())
+            .spawn(move || {
+                for question in waiting {
+                    question(&connection);
+                }
+            })
+            .map_err(|error| LogError::Failed(format!("no thread for the log's reader: {error}")))?;
+        Ok(Reader { questions })
+    }
+
+    async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Connection) -> Result<T, LogError> + Send + 'static,
+    ) -> Result<T, ReadError> {
+        let (answer, answered) = oneshot::channel();
+        let question: Question = Box::new(move |connection| {
+            // Who asked may have gone.
+            let _ = answer.send(question(connection));
+        });
+        self.questions.try_send(question).map_err(|error| match error {
+            TrySendError::Full(_) => ReadError::Busy,
+            TrySendError::Disconnected(_) => LogError::Failed("the log's reader is gone".into()).into(),
+        })?;
+        match answered.await {
+            Ok(answer) => Ok(answer?),
+            Err(_) => Err(LogError::Failed("the log's reader is gone".into()).into()),
+        }
+    }
+
+    pub async fn order(&self, reference: Reference) -> Result<Option<Order>, ReadError> {
+        self.ask(move |connection| embedded::order(connection, &reference))
+            .await
+    }
+
+    pub async fn orders(&self, query: OrderQuery) -> Result<OrderPage, ReadError> {
+        self.ask(move |connection| orders(connection, &query)).await
+    }
+
+    /// The entries after number `after`, of one POS or of all, at most a page.
+    pub async fn entries(&self, after: u64, pos: Option<PosId>) -> Result<EntryPage, ReadError> {
+        self.ask(move |connection| entries(connection, after, pos.as_ref()))
+            .await
+    }
+}
+
+fn entries(connection: &Connection, after: u64, pos: Option<&PosId>) -> Result<EntryPage, LogError> {
+    const COLUMNS: &str = "SELECT seq, pos, rev, at, body, prev, sum FROM entry";
+    // All three answers are of one moment.
+    let transaction = connection.unchecked_transaction().map_err(failure)?;
+    let trimmed_to = meta(&transaction, "trimmed_seq")
+        .map_err(failure)?
+        .and_then(|seq| seq.parse().ok())
+        .unwrap_or(0);
+    let newest: u64 = transaction
+        .prepare_cached("SELECT coalesce(max(seq), 0) FROM entry")
+        .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
+        .map_err(failure)?;
+    let sql = match pos {
+        Some(_) => format!("{COLUMNS} WHERE pos = ?3 AND seq > ?1 ORDER BY rev LIMIT ?2"),
+        None => format!("{COLUMNS} WHERE seq > ?1 ORDER BY seq LIMIT ?2"),
+    };
+    let mut values = vec![Value::from(after as i64), Value::from(limits::FEED_PAGE as i64)];
+    values.extend(pos.map(|pos| Value::from(pos.as_str().to_owned())));
+    let mut statement = transaction.prepare_cached(&sql).map_err(failure)?;
+    let rows: Vec<Row> = statement
+        .query_map(params_from_iter(values), Row::read)
+        .and_then(Iterator::collect)
+        .map_err(failure)?;
+    let entries = rows.iter().map(Row::verified).collect::<Result<Vec<_>, _>>()?;
+    let read_to = match entries.last() {
+        Some(last) if entries.len() == limits::FEED_PAGE => last.seq,
+        _ => newest.max(after),
+    };
+    Ok(EntryPage {
+        entries,
+        read_to,
+        trimmed_to,
+    })
+}
+
+fn orders(connection: &Connection, query: &OrderQuery) -> Result<OrderPage, LogError> {
+    let mut sql = String::from("SELECT id, reference, body, sum FROM orders WHERE id < ?1");
+    let mut values = vec![Value::from(
+        query
+            .cursor
+            .map_or(i64::MAX, |cursor| i64::try_from(cursor).unwrap_or(i64::MAX)),
+    )];
+    let mut narrow = |condition: &str, value: Value| {
+        values.push(value);
+        sql.push_str(&format!(" AND {condition} ?{}", values.len()));
+    };
+    if let Some(pos) = &query.pos {
+        narrow("pos =", Value::from(pos.as_str().to_owned()));
+    }
+    if let Some(status) = query.status {
+        narrow("status =", Value::from(status.as_str().to_owned()));
+    }
+    if let Some(since) = query.since {
+        narrow("created_at >=", Value::from(since.0));
+    }
+    // One more than asked tells whether there is a next page.
+    narrow("1 = 1 ORDER BY id DESC LIMIT", Value::from(query.limit as i64 + 1));
+    let mut statement = connection.prepare_cached(&sql).map_err(failure)?;
+    let rows: Vec<(u64, String, Vec<u8>, [u8; 16])> = statement
+        .query_map(params_from_iter(values), |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+        })
+        .and_then(Iterator::collect)
+        .map_err(failure)?;
+    let next = (rows.len() > query.limit).then(|| rows[query.limit - 1].0);
+    let orders = rows
+        .iter()
+        .take(query.limit)
+        .map(|(_, reference, body, sum)| embedded::verified_order(reference, body, Sum(*sum)))
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(OrderPage { orders, next })
+}
