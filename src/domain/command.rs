@@ -1,5 +1,7 @@
 //! What may be asked of a POS, what then happened, and what was denied.
 
+use std::sync::Arc;
+
 use super::account::{LatePayment, Payee};
 use super::id::{PosId, Reference, Timestamp};
 use super::money::{BadAmount, Money};
@@ -151,7 +153,7 @@ pub enum Event {
         to: NewState,
         message: Option<Message>,
     },
-    OrderReady(Box<Order>),
+    OrderReady(Arc<Order>),
     OrderShown(Facts),
     OrderCanceled {
         facts: Facts,

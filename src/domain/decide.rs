@@ -3,6 +3,8 @@
 //! Nothing here compares `now` with a deadline. That a lease lapsed or an order expired is told by a command, from
 //! whoever watches the clock, so that a wall clock that jumps cannot end anything early.
 
+use std::sync::Arc;
+
 use super::account::LatePayment;
 use super::command::{Action, BadDelivery, Command, Event, NewState, Push, Refusal, Report, Used};
 use super::id::{PosId, Reference, Timestamp};
@@ -185,7 +187,7 @@ fn push_order(pos: &Pos, known: Option<&Order>, push: &Push, now: Timestamp) -> 
         Some(order) => events.extend(end(order, Event::OrderReplaced(order.facts()))),
         None => {}
     }
-    events.push(Event::OrderReady(Box::new(Order {
+    events.push(Event::OrderReady(Arc::new(Order {
         reference: push.reference.clone(),
         pos: pos.id.clone(),
         account: pos.registration.account.clone(),

@@ -1,5 +1,7 @@
 //! The memory: what an event makes of a POS and of an order. Whatever happened is taken as it is; nothing is judged here.
 
+use std::sync::Arc;
+
 use super::command::{Event, NewState};
 use super::id::{PosId, Timestamp};
 use super::order::{Order, Payment, Status};
@@ -55,11 +57,11 @@ fn evolve_open(pos: &mut Pos, event: &Event, at: Timestamp) {
     let Some(reference) = event.reference() else { return };
     match pos.open.take() {
         Some(mut order) if order.reference == *reference => {
-            evolve_order(&mut order, event, at);
+            evolve_order(Arc::make_mut(&mut order), event, at);
             if order.status.is_open() {
                 pos.open = Some(order);
             } else {
-                pos.last = Some(Box::new((order.reference, order.status)));
+                pos.last = Some(Box::new((order.reference.clone(), order.status)));
             }
         }
         open => {

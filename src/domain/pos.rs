@@ -158,7 +158,7 @@ pub struct Pos {
     pub registration: Registration,
     /// What holds while no order is open; an open order makes it plain `unavailable`, since that is what any ending leaves.
     pub word: Word,
-    pub open: Option<Box<Order>>,
+    pub open: Option<Arc<Order>>,
     /// The order that ended last.
     pub last: Option<Box<(Reference, Status)>>,
     /// Until when the controller has said that it is alive. A heartbeat: the newest is all that counts, so it is

@@ -428,7 +428,7 @@ pub(super) fn read_body(id: &PosId, bytes: &[u8]) -> Read<(Vec<Event>, State)> {
         return Err(Unreadable::Newer(body.v));
     }
     let state = body.state.map(|stored| read_pos(id, stored)).transpose()?;
-    let open = state.as_ref().and_then(|pos| pos.open.as_deref());
+    let open = state.as_ref().and_then(|pos| pos.open.as_ref());
     let events = body
         .events
         .into_iter()
@@ -466,7 +466,7 @@ fn read_pos(id: &PosId, stored: StoredPos<'_>) -> Read<Pos> {
             waiting,
             message: optional("message", stored.message, Text::parse)?,
         },
-        open: stored.open.map(|order| read_order(order).map(Box::new)).transpose()?,
+        open: stored.open.map(|order| read_order(order).map(Arc::new)).transpose()?,
         last: stored.last.map(read_last).transpose()?,
         lease: None,
     })
@@ -602,7 +602,7 @@ fn read_action(text: &str) -> Read<Action> {
     )
 }
 
-fn read_event(stored: StoredEvent<'_>, open: Option<&Order>) -> Read<Event> {
+fn read_event(stored: StoredEvent<'_>, open: Option<&Arc<Order>>) -> Read<Event> {
     Ok(match stored {
         StoredEvent::Registered(stored) => Event::Registered(read_registration(stored)?),
         StoredEvent::Changed(stored) => Event::Changed(read_registration(stored)?),
@@ -614,7 +614,7 @@ fn read_event(stored: StoredEvent<'_>, open: Option<&Order>) -> Read<Event> {
             },
             message: optional("message", message, Text::parse)?,
         },
-        StoredEvent::OrderReady => Event::OrderReady(Box::new(known("open", open)?.clone())),
+        StoredEvent::OrderReady => Event::OrderReady(known("open", open)?.clone()),
         StoredEvent::OrderShown(facts) => Event::OrderShown(read_facts(facts)?),
         StoredEvent::OrderCanceled { facts, reason } => Event::OrderCanceled {
             facts: read_facts(facts)?,

@@ -1,0 +1,212 @@
+//! The one writer, and how it is asked: commands go in, entries come out, every view follows.
+//!
+//! Whoever holds an [`Engine`] may ask for anything and is answered once it is durable and visible. Nothing here knows
+//! HTTP or any face.
+
+mod accounts;
+mod metrics;
+mod recover;
+mod timers;
+mod views;
+mod writer;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::clock::Clock;
+use crate::domain::command::{Command, Event, Refusal};
+use crate::domain::id::{PosId, Rev};
+use crate::domain::order::Order;
+use crate::domain::pos::Pos;
+use crate::feed::Feed;
+use crate::limits;
+use crate::log::{Damage, Log, LogError, Reader, Sum};
+use crate::table::{Ring, Table};
+
+pub use accounts::Accounts;
+pub use metrics::describe;
+
+/// A registered POS as its newest entry left it.
+#[derive(Debug)]
+pub struct Record {
+    pub pos: Pos,
+    pub rev: Rev,
+    sum: Sum,
+}
+
+/// What was done.
+#[derive(Debug)]
+pub struct Applied {
+    /// None: it had been done before.
+    pub events: Vec<Event>,
+    /// The order that the command named, as it stands now.
+    pub order: Option<Order>,
+}
+
+/// Why it was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum Denied {
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error("the disk is full: nothing new is taken until there is room")]
+    Full,
+    #[error("too many commands wait")]
+    Busy,
+    /// It may happen yet: who repeats it learns what became of it.
+    #[error("the disk did not answer within {} s: repeat the call to learn what became of it", limits::COMMAND_TIME.as_secs())]
+    InDoubt,
+    #[error("{0}")]
+    Damaged(Damage),
+    #[error("the log failed: {0}")]
+    Failed(String),
+    #[error("the server is stopping")]
+    Stopped,
+}
+
+/// How the log does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Condition {
+    Well,
+    Full,
+    /// For good: nothing is acknowledged any more.
+    Failed(String),
+}
+
+enum Work {
+    Command(Job),
+    Trim,
+    Stop,
+}
+
+struct Job {
+    pos: PosId,
+    command: Command,
+    asked: Instant,
+    /// Nobody waits for what we tell ourselves.
+    reply: Option<oneshot::Sender<Result<Applied, Denied>>>,
+}
+
+#[derive(Clone)]
+pub struct Engine {
+    work: mpsc::Sender<Work>,
+    views: Arc<views::Views>,
+    reader: Reader,
+    condition: watch::Receiver<Condition>,
+}
+
+/// What an engine is made of.
+pub struct Parts {
+    pub log: Log,
+    pub reader: Reader,
+    pub table: Arc<Table>,
+    pub accounts: Arc<Accounts>,
+    pub clock: Clock,
+    pub keep_entries: Duration,
+}
+
+/// The writer's thread, to be waited for.
+pub struct Writer(std::thread::JoinHandle<()>);
+
+impl Engine {
+    /// Rebuilds the views from the log and starts the writer.
+    pub fn start(parts: Parts) -> Result<(Engine, Writer), LogError> {
+        let Parts { log, reader, table, accounts, clock, keep_entries } = parts;
+        let seq = log.last_seq()?;
+        let feed = Arc::new(Feed::new(reader.clone(), seq));
+        let views = Arc::new(views::Views::new(table, feed, accounts));
+        recover::recover(&log, &views, &clock)?;
+        let (work, waiting) = mpsc::channel(limits::COMMANDS);
+        let (condition, watched) = watch::channel(Condition::Well);
+        let writer = writer::Writer::new(log, views.clone(), clock, condition, seq, keep_entries);
+        let thread = std::thread::Builder::new()
+            .name("log-writer".into())
+            .spawn(move || writer.run(waiting))
+            .map_err(|error| LogError::Failed(format!("no thread for the writer: {error}")))?;
+        Ok((Engine { work, views, reader, condition: watched }, Writer(thread)))
+    }
+
+    /// Asks for a command, and waits until what it did is durable and visible to polls.
+    pub async fn submit(&self, pos: PosId, command: Command) -> Result<Applied, Denied> {
+        let (reply, answered) = oneshot::channel();
+        let job = Job { pos, command, asked: Instant::now(), reply: Some(reply) };
+        self.work.try_send(Work::Command(job)).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => Denied::Busy,
+            mpsc::error::TrySendError::Closed(_) => Denied::Stopped,
+        })?;
+        match tokio::time::timeout(limits::COMMAND_TIME, answered).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(Denied::Stopped),
+            Err(_) => Err(Denied::InDoubt),
+        }
+    }
+
+    /// Tells the engine what happened; nobody waits for what it makes of it.
+    async fn tell(&self, pos: PosId, command: Command) {
+        let job = Job { pos, command, asked: Instant::now(), reply: None };
+        // A writer that has stopped needs no telling.
+        let _ = self.work.send(Work::Command(job)).await;
+    }
+
+    /// What happens by itself: leases lapse, orders expire, polls ring, old history is trimmed. Runs until dropped.
+    pub async fn run(&self, mut rings: mpsc::Receiver<Ring>, clock: &Clock) {
+        let mut trim = tokio::time::interval(limits::TRIM_EVERY);
+        loop {
+            tokio::select! {
+                (pos, command) = self.views.timers.due() => self.tell(pos, command).await,
+                Some(ring) = rings.recv() => match ring {
+                    Ring::Shown { pos, reference } => self.tell(pos, Command::Shown { reference }).await,
+                    Ring::Scanned { pos } => self.views.feed.scanned(pos, clock.now().at),
+                },
+                _ = trim.tick() => {
+                    let _ = self.work.send(Work::Trim).await;
+                }
+            }
+        }
+    }
+
+    pub fn pos(&self, id: &PosId) -> Option<Arc<Record>> {
+        self.views.registry.get(id).map(|record| record.value().clone())
+    }
+
+    /// Registered POS by name, after `cursor`, at most `limit`; and whether there are more.
+    pub fn list(&self, cursor: Option<&PosId>, limit: usize) -> (Vec<Arc<Record>>, bool) {
+        let after = |id: &PosId| cursor.is_none_or(|cursor| id > cursor);
+        let mut page: Vec<Arc<Record>> = self
+            .views
+            .registry
+            .iter()
+            .filter(|record| after(record.key()))
+            .map(|record| record.value().clone())
+            .collect();
+        page.sort_unstable_by(|a, b| a.pos.id.cmp(&b.pos.id));
+        let more = page.len() > limit;
+        page.truncate(limit);
+        (page, more)
+    }
+
+    pub fn feed(&self) -> &Arc<Feed> {
+        &self.views.feed
+    }
+
+    pub fn reader(&self) -> &Reader {
+        &self.reader
+    }
+
+    pub fn condition(&self) -> watch::Receiver<Condition> {
+        self.condition.clone()
+    }
+
+    /// Ends the writer once it has done all that was asked before.
+    pub async fn stop(&self) {
+        let _ = self.work.send(Work::Stop).await;
+    }
+}
+
+impl Writer {
+    /// Waits for its end. False if it had panicked.
+    pub fn join(self) -> bool {
+        self.0.join().is_ok()
+    }
+}

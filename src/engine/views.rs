@@ -1,0 +1,118 @@
+//! What follows every entry: the poll's table, the registry that the control socket reads, timers and the feed.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use dashmap::DashMap;
+
+use super::metrics::Metrics;
+use super::timers::{Kind, Timers};
+use super::{Accounts, Record};
+use crate::clock::Now;
+use crate::domain::command::Command;
+use crate::domain::id::PosId;
+use crate::domain::order::Status;
+use crate::domain::pos::{Pos, Standing};
+use crate::feed::Feed;
+use crate::table::{Key, Reply, Slot, Table};
+
+pub(super) struct Views {
+    pub(super) table: Arc<Table>,
+    pub(super) registry: DashMap<PosId, Arc<Record>>,
+    pub(super) timers: Timers,
+    pub(super) feed: Arc<Feed>,
+    pub(super) accounts: Arc<Accounts>,
+    pub(super) metrics: Metrics,
+}
+
+impl Views {
+    pub(super) fn new(table: Arc<Table>, feed: Arc<Feed>, accounts: Arc<Accounts>) -> Views {
+        Views {
+            table,
+            registry: DashMap::new(),
+            timers: Timers::default(),
+            feed,
+            accounts,
+            metrics: Metrics::new(),
+        }
+    }
+
+    /// Puts a POS in the place of what it was. Polls see it first.
+    pub(super) fn follow(&self, id: &PosId, before: Option<&Record>, after: Option<Arc<Record>>, now: Now) {
+        self.set_timers(id, before.map(|r| &r.pos), after.as_ref().map(|r| &r.pos), now);
+        self.set_slot(before.map(|r| &r.pos), after.as_ref().map(|r| &r.pos));
+        self.metrics.count(before.map(|r| &r.pos), after.as_ref().map(|r| &r.pos));
+        match after {
+            Some(record) => {
+                self.registry.insert(id.clone(), record);
+            }
+            None => {
+                self.registry.remove(id);
+            }
+        }
+    }
+
+    /// Only what changed is set: a deadline keeps the instant that it got when it was made.
+    pub(super) fn set_timers(&self, id: &PosId, before: Option<&Pos>, after: Option<&Pos>, now: Now) {
+        let lease = |pos: Option<&Pos>| pos.and_then(|pos| pos.lease);
+        if lease(before) != lease(after) {
+            let deadline = lease(after).map(|until| (now.instant_of(until), Command::LapseLease { until }));
+            self.timers.set(id, Kind::Lease, deadline);
+        }
+        let order = |pos: Option<&Pos>| pos.and_then(|pos| pos.open.clone());
+        let (old, new) = (order(before), order(after));
+        if old.as_ref().map(|order| &order.reference) != new.as_ref().map(|order| &order.reference) {
+            let deadline = new.map(|order| {
+                (now.instant_of(order.expires_at), Command::Expire { reference: order.reference.clone() })
+            });
+            self.timers.set(id, Kind::Expiry, deadline);
+        }
+    }
+
+    fn set_slot(&self, before: Option<&Pos>, after: Option<&Pos>) {
+        let key = |pos: Option<&Pos>| pos.and_then(|pos| pos.registration.keys.as_ref()).map(Key::from);
+        let place = |pos: Option<&Pos>| pos.map(|pos| (pos.registration.keys.clone(), pos.registration.url_secret));
+        if place(before) != place(after) {
+            if let Some(key) = key(before) {
+                self.table.remove(&key);
+            }
+            if let Some(slot) = after.and_then(|pos| self.slot(pos)) {
+                self.table.insert(slot);
+            }
+        } else if let (Some(before), Some(after)) = (before, after)
+            && !polls_are_told_the_same(before, after)
+            && let Some(slot) = key(Some(after)).and_then(|key| self.table.get(&key))
+        {
+            slot.set(self.reply(after));
+        }
+    }
+
+    /// The POS as polls see it, if it can be polled.
+    pub(super) fn slot(&self, pos: &Pos) -> Option<Arc<Slot>> {
+        let key = Key::from(pos.registration.keys.as_ref()?);
+        let tags =
+            if pos.registration.url_secret { self.table.secrets().tags(&pos.id) } else { Box::default() };
+        Some(Arc::new(Slot::new(key, pos.id.clone(), tags, self.reply(pos))))
+    }
+
+    fn reply(&self, pos: &Pos) -> Arc<Reply> {
+        let dialect = self.accounts.dialect(&pos.registration.account);
+        // An open order has a deadline; without one it may not be offered at all.
+        let until = self.timers.get(&pos.id, Kind::Expiry).unwrap_or_else(Instant::now);
+        Reply::of(pos, dialect, until)
+    }
+}
+
+/// An order keeps its reply, to the byte, for as long as it is offered.
+fn polls_are_told_the_same(before: &Pos, after: &Pos) -> bool {
+    before.registration == after.registration
+        && match (before.standing(), after.standing()) {
+            (Standing::Ready(old), Standing::Ready(new)) => old.reference == new.reference,
+            (old, new) => old == new,
+        }
+}
+
+/// Whether an order counts as shown; for the gauges.
+pub(super) fn open_status(pos: Option<&Pos>) -> Option<Status> {
+    pos.and_then(|pos| pos.open.as_ref()).map(|order| order.status)
+}

@@ -1,0 +1,391 @@
+//! Take what waits, decide, commit once, update the views, acknowledge. One thread does it, so commands have an order.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use metrics::counter;
+use tokio::sync::{mpsc, watch};
+use tracing::{error, info, info_span, warn};
+
+use super::metrics::outcome;
+use super::views::Views;
+use super::{Applied, Condition, Denied, Job, Record, Work};
+use crate::clock::{Clock, Now};
+use crate::domain::command::{Command, Event};
+use crate::domain::decide::{Beyond, decide};
+use crate::domain::evolve::{evolve, evolve_order};
+use crate::domain::id::{PosId, Rev, Timestamp};
+use crate::domain::order::Order;
+use crate::domain::pos::State;
+use crate::limits;
+use crate::log::{Batch, Entry, Log, LogError, Sum};
+
+pub(super) struct Writer {
+    log: Log,
+    views: Arc<Views>,
+    clock: Clock,
+    condition: watch::Sender<Condition>,
+    seq: u64,
+    keep_entries: Duration,
+    trimming: bool,
+}
+
+/// What one commit will have done.
+#[derive(Default)]
+struct Stage {
+    pos: HashMap<PosId, Staged>,
+    entries: Vec<Arc<Entry>>,
+}
+
+/// A POS as the commands before this one left it, in this commit.
+struct Staged {
+    before: Option<Arc<Record>>,
+    state: State,
+    rev: Rev,
+    sum: Sum,
+}
+
+type Answer = Result<Applied, Denied>;
+
+impl Writer {
+    pub(super) fn new(
+        log: Log,
+        views: Arc<Views>,
+        clock: Clock,
+        condition: watch::Sender<Condition>,
+        seq: u64,
+        keep_entries: Duration,
+    ) -> Writer {
+        Writer { log, views, clock, condition, seq, keep_entries, trimming: false }
+    }
+
+    pub(super) fn run(mut self, mut waiting: mpsc::Receiver<Work>) {
+        let mut stopping = false;
+        while !stopping {
+            let Some(first) = self.wait(&mut waiting) else { break };
+            let mut jobs = Vec::new();
+            let mut next = Some(first);
+            while let Some(work) = next {
+                match work {
+                    Work::Command(job) => jobs.push(job),
+                    Work::Trim => self.trimming = true,
+                    Work::Stop => stopping = true,
+                }
+                next = if jobs.len() < limits::COMMIT_COMMANDS { waiting.try_recv().ok() } else { None };
+            }
+            self.do_all(jobs);
+            if waiting.is_empty() {
+                self.tidy();
+            }
+        }
+        if let Err(error) = self.log.checkpoint_if_due() {
+            error!(%error, "the last checkpoint failed");
+        }
+    }
+
+    /// Waits for work; while there is something to trim, not for long.
+    fn wait(&mut self, waiting: &mut mpsc::Receiver<Work>) -> Option<Work> {
+        while self.trimming {
+            match waiting.try_recv() {
+                Ok(work) => return Some(work),
+                Err(mpsc::error::TryRecvError::Disconnected) => return None,
+                Err(mpsc::error::TryRecvError::Empty) => self.trim(),
+            }
+        }
+        waiting.blocking_recv()
+    }
+
+    fn do_all(&mut self, jobs: Vec<Job>) {
+        if jobs.is_empty() {
+            return;
+        }
+        match self.commit(&jobs) {
+            Ok(answers) => self.answer(jobs, answers),
+            Err(LogError::Full) => {
+                // What has happened already may use the room that is kept back; new business may not.
+                let (reserve, new): (Vec<Job>, Vec<Job>) =
+                    jobs.into_iter().partition(|job| job.command.may_use_reserve());
+                self.deny(new, || Denied::Full);
+                match self.commit(&reserve) {
+                    Ok(answers) => self.answer(reserve, answers),
+                    Err(LogError::Full) => self.deny(reserve, || Denied::Full),
+                    Err(error) => self.fail(reserve, &error),
+                }
+            }
+            Err(error) => self.fail(jobs, &error),
+        }
+        self.watch_room();
+    }
+
+    /// All of them in one commit, or none. The answers hold once this returns.
+    fn commit(&mut self, jobs: &[Job]) -> Result<Vec<Answer>, LogError> {
+        if jobs.is_empty() {
+            return Ok(Vec::new());
+        }
+        let now = self.clock.now();
+        let begun = Instant::now();
+        let may_use_reserve = jobs.iter().all(|job| job.command.may_use_reserve());
+        let (views, seq) = (self.views.clone(), self.seq);
+        let (answers, stage) = self.log.commit(may_use_reserve, |batch| {
+            let mut stage = Stage::default();
+            let answers = jobs
+                .iter()
+                .map(|job| match stage.apply(&views, batch, seq, job, now) {
+                    Ok(applied) => Ok(Ok(applied)),
+                    Err(Stop::This(denied)) => Ok(Err(denied)),
+                    Err(Stop::All(error)) => Err(error),
+                })
+                .collect::<Result<Vec<_>, _>>()?;
+            Ok((answers, stage))
+        })?;
+        self.seq += stage.entries.len() as u64;
+        self.views.metrics.commit_seconds.record(begun.elapsed());
+        self.views.metrics.commit_commands.record(count(jobs.len()));
+        self.show(stage, now);
+        Ok(answers)
+    }
+
+    /// Lets the views follow what is durable now.
+    fn show(&self, stage: Stage, now: Now) {
+        for (id, staged) in stage.pos {
+            let after = staged.state.map(|pos| Arc::new(Record { pos, rev: staged.rev, sum: staged.sum }));
+            self.views.follow(&id, staged.before.as_deref(), after, now);
+        }
+        for entry in stage.entries {
+            self.views.feed.publish(entry);
+        }
+    }
+
+    fn answer(&self, jobs: Vec<Job>, answers: Vec<Answer>) {
+        for (job, answer) in jobs.into_iter().zip(answers) {
+            if matches!(job.command, Command::Push(_)) && answer.is_ok() {
+                self.views.metrics.push_seconds.record(job.asked.elapsed());
+            }
+            if matches!(answer, Err(Denied::Damaged(_))) {
+                self.views.metrics.log_damaged.increment(1);
+            }
+            finish(job, answer);
+        }
+    }
+
+    fn deny(&self, jobs: Vec<Job>, denied: impl Fn() -> Denied) {
+        for job in jobs {
+            finish(job, Err(denied()));
+        }
+    }
+
+    /// After this nothing is acknowledged: nobody knows what is on the disk.
+    fn fail(&mut self, jobs: Vec<Job>, error: &LogError) {
+        self.views.metrics.log_failed.increment(1);
+        let what = error.to_string();
+        self.deny(jobs, || Denied::Failed(what.clone()));
+        self.condition.send_if_modified(|condition| {
+            let first = !matches!(condition, Condition::Failed(_));
+            if first {
+                error!(error = what, "the log failed: nothing more is acknowledged, and the server stops");
+                *condition = Condition::Failed(what.clone());
+            }
+            first
+        });
+    }
+
+    fn watch_room(&self) {
+        let full = self.log.is_full();
+        let changed = self.condition.send_if_modified(|condition| match (&condition, full) {
+            (Condition::Well, true) => {
+                *condition = Condition::Full;
+                true
+            }
+            (Condition::Full, false) => {
+                *condition = Condition::Well;
+                true
+            }
+            _ => false,
+        });
+        match (changed, full) {
+            (true, true) => {
+                self.views.metrics.full.set(1.0);
+                self.views.metrics.log_full.increment(1);
+                warn!(file = %self.log.file().display(), "the disk is full: new orders are refused, polls and payments go on");
+            }
+            (true, false) => {
+                self.views.metrics.full.set(0.0);
+                info!("there is room on the disk again");
+            }
+            (false, _) => {}
+        }
+    }
+
+    /// What can be done while nobody waits.
+    fn tidy(&mut self) {
+        if let Err(error) = self.log.checkpoint_if_due() {
+            self.fail(Vec::new(), &error);
+        }
+    }
+
+    fn trim(&mut self) {
+        let now = self.clock.now().at;
+        let before = |age: Duration| Timestamp(now.0.saturating_sub(i64::try_from(age.as_millis()).unwrap_or(i64::MAX)));
+        let orders = Duration::from_secs(u64::from(limits::KEEP_ORDERS_DAYS) * 86_400).max(self.keep_entries);
+        match self.log.trim(before(self.keep_entries), before(orders)) {
+            Ok(gone) => self.trimming = gone >= limits::TRIM_ROWS,
+            Err(LogError::Full) => self.trimming = false,
+            Err(error) => {
+                self.trimming = false;
+                self.fail(Vec::new(), &error);
+            }
+        }
+    }
+}
+
+/// Why a command of a commit was not done: for itself, or for all.
+enum Stop {
+    This(Denied),
+    All(LogError),
+}
+
+impl From<LogError> for Stop {
+    fn from(error: LogError) -> Stop {
+        match error {
+            LogError::Damaged(damage) => Stop::This(Denied::Damaged(damage)),
+            error => Stop::All(error),
+        }
+    }
+}
+
+impl Stage {
+    /// Decides one command after those before it, and writes what follows into the commit.
+    fn apply(&mut self, views: &Views, batch: &mut Batch<'_>, seq: u64, job: &Job, now: Now) -> Result<Applied, Stop> {
+        let staged = self.load(views, batch, &job.pos)?;
+        let known = known_order(staged, batch, &job.command)?;
+        let owner = match &job.command {
+            Command::Register(registration) => {
+                registration.keys.as_ref().map(|keys| batch.keys_owner(keys)).transpose()?.flatten()
+            }
+            _ => None,
+        };
+        let beyond = Beyond { order: known.as_deref(), keys_owner: owner.as_ref() };
+        let decision = decide(&staged.state, beyond, &job.command, now.at).map_err(|refusal| Stop::This(refusal.into()))?;
+
+        let touched = touched_orders(staged, known.as_deref(), &decision.events, now.at);
+        for event in &decision.events {
+            staged.state = evolve(staged.state.take(), &job.pos, event, now.at);
+        }
+        let lease_before = staged.before.as_ref().and_then(|record| record.pos.lease);
+        if let Some(pos) = &mut staged.state {
+            pos.lease = decision.lease;
+        }
+        if decision.lease != lease_before {
+            batch.put_lease(&job.pos, decision.lease)?;
+        }
+        for order in &touched {
+            batch.put_order(order)?;
+        }
+        if !decision.events.is_empty() {
+            let entry = Entry {
+                seq: seq + self.entries.len() as u64 + 1,
+                pos: job.pos.clone(),
+                rev: staged.rev.next(),
+                at: now.at,
+                events: decision.events.clone(),
+                state_after: staged.state.clone(),
+            };
+            staged.sum = batch.append(&entry, staged.sum)?;
+            staged.rev = entry.rev;
+            self.entries.push(Arc::new(entry));
+        }
+        let order = job.command.reference().and_then(|reference| {
+            let found = touched.into_iter().find(|order| order.reference.same(reference));
+            found.or_else(|| known.map(|order| (*order).clone()))
+        });
+        Ok(Applied { events: decision.events, order })
+    }
+
+    fn load(&mut self, views: &Views, batch: &Batch<'_>, id: &PosId) -> Result<&mut Staged, LogError> {
+        use std::collections::hash_map::Entry as Place;
+        match self.pos.entry(id.clone()) {
+            Place::Occupied(place) => Ok(place.into_mut()),
+            Place::Vacant(place) => {
+                let before = views.registry.get(id).map(|record| record.value().clone());
+                let (rev, sum) = match &before {
+                    Some(record) => (record.rev, record.sum),
+                    // It may have been registered and removed: its chain goes on.
+                    None => batch.chain(id)?,
+                };
+                let state = before.as_ref().map(|record| record.pos.clone());
+                Ok(place.insert(Staged { before, state, rev, sum }))
+            }
+        }
+    }
+}
+
+/// The order recorded under the reference that a command names.
+fn known_order(staged: &Staged, batch: &Batch<'_>, command: &Command) -> Result<Option<Arc<Order>>, LogError> {
+    let Some(reference) = command.reference() else { return Ok(None) };
+    let open = staged.state.as_ref().and_then(|pos| pos.open.as_ref());
+    match open.filter(|order| order.reference.same(reference)) {
+        Some(order) => Ok(Some(order.clone())),
+        None => Ok(batch.order(reference)?.map(Arc::new)),
+    }
+}
+
+/// The orders that events change, as they stand afterwards.
+fn touched_orders(staged: &Staged, known: Option<&Order>, events: &[Event], at: Timestamp) -> Vec<Order> {
+    let open = staged.state.as_ref().and_then(|pos| pos.open.as_deref());
+    let mut touched: Vec<Order> = Vec::new();
+    for event in events {
+        if let Event::OrderReady(order) = event {
+            touched.push((**order).clone());
+        } else if let Some(reference) = event.reference() {
+            if touched.iter().all(|order| order.reference != *reference) {
+                let base = [open, known].into_iter().flatten().find(|order| order.reference == *reference);
+                touched.extend(base.cloned());
+            }
+            for order in touched.iter_mut().filter(|order| order.reference == *reference) {
+                evolve_order(order, event, at);
+            }
+        }
+    }
+    touched
+}
+
+/// Tells who asked, and the operator.
+fn finish(job: Job, answer: Answer) {
+    let name = job.command.name();
+    counter!("surtidor_commands_total", "command" => name, "outcome" => outcome(&answer)).increment(1);
+    let reference = job.command.reference().map(tracing::field::display);
+    let span = info_span!("command", command = name, pos = %job.pos, reference);
+    span.in_scope(|| match &answer {
+        Ok(applied) if applied.events.is_empty() => tracing::debug!("unchanged"),
+        Ok(applied) => {
+            for event in &applied.events {
+                tell_operator(event);
+            }
+        }
+        Err(Denied::Refused(refusal)) => info!(%refusal, "refused"),
+        Err(denied) => warn!(%denied, "not done"),
+    });
+    if let Some(reply) = job.reply {
+        // Who asked may have gone.
+        let _ = reply.send(answer);
+    }
+}
+
+/// `info` is what an operator acts on or looks for; the rest is in the feed.
+fn tell_operator(event: &Event) {
+    match event {
+        Event::OrderPaid { facts, late, .. } => info!(amount = ?facts.amount, late, "paid"),
+        Event::LatePayment { facts, action, .. } => warn!(amount = ?facts.amount, action = action.as_str(), "late payment"),
+        Event::Overpaid { excess, action, .. } => warn!(?excess, action = action.as_str(), "overpaid"),
+        Event::DeliveryReported { delivery, .. } => info!(?delivery, "delivery"),
+        Event::Registered(_) => info!("registered"),
+        Event::Removed => info!("removed"),
+        _ => tracing::debug!(?event),
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a histogram takes floats; a batch has at most a thousand commands")]
+fn count(commands: usize) -> f64 {
+    commands as f64
+}

@@ -1,0 +1,251 @@
+//! Events to controllers: in order, resumable, and never a reason for the writer to wait.
+//!
+//! A follower reads the log until it has caught up and then listens. One that falls behind the few entries that are
+//! kept in memory reads the log again. So nobody can be too slow to lose an event, and nobody can hold up another.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use dashmap::DashMap;
+use tokio::sync::broadcast::{self, error::RecvError, error::TryRecvError};
+
+use crate::domain::id::{PosId, Timestamp};
+use crate::limits;
+use crate::log::{Entry, ReadError, Reader};
+
+/// What a follower is told.
+#[derive(Debug, Clone)]
+pub enum News {
+    /// It is in the log.
+    Entry(Arc<Entry>),
+    /// Someone stands at the machine. It lives only as long as it is told: it is in no log and has no number.
+    Scanned { pos: PosId, at: Timestamp },
+}
+
+#[derive(Debug)]
+pub struct Feed {
+    reader: Reader,
+    all: broadcast::Sender<News>,
+    /// Who follows one POS hears of no other: thousands of controllers would else wake for each other's events.
+    one: DashMap<PosId, broadcast::Sender<News>>,
+    /// The newest entry that has been told.
+    head: AtomicU64,
+    /// How far each follower has read; for the lag that an operator watches.
+    followers: DashMap<u64, Arc<AtomicU64>>,
+    next_follower: AtomicU64,
+}
+
+/// Where a follower begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum After {
+    /// With what happens from now on.
+    Now,
+    /// After the event of this number; 0 is before the oldest kept.
+    Event(u64),
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum FollowError {
+    /// Events after the one asked for were trimmed, or it was never given out.
+    #[error("the log does not have event {asked} any more; the oldest it has is {oldest}")]
+    Gone { asked: u64, oldest: u64 },
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
+impl Feed {
+    pub fn new(reader: Reader, head: u64) -> Feed {
+        Feed {
+            reader,
+            all: broadcast::Sender::new(limits::FEED_ALL),
+            one: DashMap::new(),
+            head: AtomicU64::new(head),
+            followers: DashMap::new(),
+            next_follower: AtomicU64::new(0),
+        }
+    }
+
+    /// Tells of an entry that is durable. Called by one writer, in order.
+    pub fn publish(&self, entry: Arc<Entry>) {
+        self.head.store(entry.seq, Ordering::Release);
+        let pos = entry.pos.clone();
+        self.tell(&pos, News::Entry(entry));
+    }
+
+    pub fn scanned(&self, pos: PosId, at: Timestamp) {
+        self.tell(&pos.clone(), News::Scanned { pos, at });
+    }
+
+    fn tell(&self, pos: &PosId, news: News) {
+        // That nobody listens is no error.
+        if let Some(one) = self.one.get(pos) {
+            let _ = one.send(news.clone());
+        }
+        let _ = self.all.send(news);
+    }
+
+    /// How many entries the slowest follower is behind.
+    pub fn lag(&self) -> u64 {
+        let head = self.head.load(Ordering::Acquire);
+        let read = |follower: dashmap::mapref::multiple::RefMulti<'_, u64, Arc<AtomicU64>>| {
+            follower.value().load(Ordering::Relaxed)
+        };
+        self.followers.iter().map(read).min().map_or(0, |slowest| head.saturating_sub(slowest))
+    }
+
+    pub fn followers(&self) -> usize {
+        self.followers.len()
+    }
+
+    pub async fn follow(self: &Arc<Self>, pos: Option<PosId>, after: After) -> Result<Follower, FollowError> {
+        // Listening begins before the log is read, so that nothing falls between.
+        let listener = match &pos {
+            Some(pos) => self
+                .one
+                .entry(pos.clone())
+                .or_insert_with(|| broadcast::Sender::new(limits::FEED_POS))
+                .subscribe(),
+            None => self.all.subscribe(),
+        };
+        let head = self.head.load(Ordering::Acquire);
+        let (read_to, skip) = match after {
+            After::Now => (head, 0),
+            // The rest of the entry in which the reader was cut off comes again.
+            After::Event(seq) => ((seq / limits::EVENTS_PER_ENTRY).saturating_sub(1), seq),
+        };
+        let position = Arc::new(AtomicU64::new(read_to));
+        let id = self.next_follower.fetch_add(1, Ordering::Relaxed);
+        self.followers.insert(id, position.clone());
+        let mut follower = Follower {
+            feed: self.clone(),
+            id,
+            pos,
+            listener: Some(listener),
+            read_to,
+            position,
+            skip,
+            caught_up: after == After::Now,
+            waiting: Vec::new().into_iter(),
+        };
+        if let After::Event(asked) = after {
+            follower.begin(asked, head).await?;
+        }
+        Ok(follower)
+    }
+}
+
+/// One reader of the feed.
+#[derive(Debug)]
+pub struct Follower {
+    feed: Arc<Feed>,
+    id: u64,
+    pos: Option<PosId>,
+    /// Always there until the follower is dropped.
+    listener: Option<broadcast::Receiver<News>>,
+    /// Every entry up to this one was read.
+    read_to: u64,
+    position: Arc<AtomicU64>,
+    /// Events up to this number were told by an earlier follower.
+    skip: u64,
+    caught_up: bool,
+    waiting: std::vec::IntoIter<Entry>,
+}
+
+impl Follower {
+    async fn begin(&mut self, asked: u64, head: u64) -> Result<(), FollowError> {
+        let page = self.feed.reader.entries(self.read_to, self.pos.clone()).await?;
+        let entry = asked / limits::EVENTS_PER_ENTRY;
+        if asked != 0 && (entry <= page.trimmed_to || entry > head) {
+            let oldest = if page.trimmed_to < head { page.trimmed_to + 1 } else { head };
+            return Err(FollowError::Gone { asked, oldest: oldest * limits::EVENTS_PER_ENTRY });
+        }
+        self.take(page.entries, page.read_to);
+        Ok(())
+    }
+
+    fn take(&mut self, entries: Vec<Entry>, read_to: u64) {
+        self.caught_up = entries.len() < limits::FEED_PAGE;
+        self.waiting = entries.into_iter();
+        self.read_to = read_to;
+    }
+
+    /// Events up to this number are not told: the reader has them.
+    pub fn skip(&self) -> u64 {
+        self.skip
+    }
+
+    /// All entries up to this one were told, or are none of the follower's.
+    pub fn read_to(&self) -> u64 {
+        self.waiting.as_slice().first().map_or(self.read_to, |entry| entry.seq - 1)
+    }
+
+    /// The next news if there is any at once.
+    pub async fn ready(&mut self) -> Result<Option<News>, ReadError> {
+        loop {
+            if let Some(entry) = self.waiting.next() {
+                return Ok(Some(self.told(News::Entry(Arc::new(entry)))));
+            }
+            if !self.caught_up {
+                self.read().await?;
+                continue;
+            }
+            match self.listener().try_recv() {
+                Ok(news) if self.is_news(&news) => return Ok(Some(self.told(news))),
+                Ok(_) => {}
+                Err(TryRecvError::Lagged(_)) => self.caught_up = false,
+                Err(TryRecvError::Empty | TryRecvError::Closed) => return Ok(None),
+            }
+        }
+    }
+
+    /// The next news, however long it takes. May be dropped while it waits: nothing is lost.
+    pub async fn next(&mut self) -> Result<News, ReadError> {
+        loop {
+            if let Some(news) = self.ready().await? {
+                return Ok(news);
+            }
+            match self.listener().recv().await {
+                Ok(news) if self.is_news(&news) => return Ok(self.told(news)),
+                Ok(_) => {}
+                Err(RecvError::Lagged(_)) => self.caught_up = false,
+                // The feed holds the other end of what this follower listens to.
+                Err(RecvError::Closed) => std::future::pending().await,
+            }
+        }
+    }
+
+    async fn read(&mut self) -> Result<(), ReadError> {
+        let page = self.feed.reader.entries(self.read_to, self.pos.clone()).await?;
+        self.take(page.entries, page.read_to);
+        Ok(())
+    }
+
+    fn listener(&mut self) -> &mut broadcast::Receiver<News> {
+        self.listener.as_mut().expect("taken only by drop")
+    }
+
+    fn is_news(&self, news: &News) -> bool {
+        match news {
+            News::Entry(entry) => entry.seq > self.read_to,
+            News::Scanned { .. } => true,
+        }
+    }
+
+    fn told(&mut self, news: News) -> News {
+        if let News::Entry(entry) = &news {
+            self.read_to = self.read_to.max(entry.seq);
+            self.position.store(entry.seq, Ordering::Relaxed);
+        }
+        news
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        self.feed.followers.remove(&self.id);
+        self.listener = None;
+        if let Some(pos) = &self.pos {
+            self.feed.one.remove_if(pos, |_, sender| sender.receiver_count() == 0);
+        }
+    }
+}
