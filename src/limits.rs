@@ -44,6 +44,33 @@ pub const METADATA_LEN: usize = 4 * 1024;
 /// Why a delivery failed, in the controller's words.
 pub const REASON_LEN: usize = 255;
 
+// --- configuration ----------------------------------------------------------------------------------------------
+
+/// The configuration file, and `/etc/group`. A thousand accounts have some 300 KiB.
+pub const CONFIG_BYTES: u64 = 1024 * 1024;
+/// A file of secrets. Whoever names `/dev/zero` or a database by mistake hears of it at once.
+pub const SECRET_FILE_BYTES: u64 = 16 * 1024;
+/// One secret. An access token has some 80 characters; it must fit a header.
+pub const SECRET_LEN: usize = 1024;
+/// Below this a secret can be guessed by trying; said as a warning, since a test may want a short one.
+pub const SECRET_LEN_ADVISED: usize = 16;
+/// Secrets of one purpose, so that they can be rotated: the new one, the old one, and two for mistakes. Each is tried
+/// on each poll or notification.
+pub const SECRETS: usize = 4;
+/// Linux: a Unix socket's path has 108 bytes, the last of them zero.
+pub const SOCKET_PATH_LEN: usize = 107;
+/// More threads than the largest machine has cores would only cost memory.
+pub const POLL_THREADS: usize = 256;
+/// `poll.connections` at most: these would take some 11 GiB.
+pub const POLL_CONNECTIONS_MAX: usize = 1_000_000;
+/// `notifications.public_url`: Mercado Pago takes 500 for the whole, which adds an account and an HMAC.
+pub const PUBLIC_URL_LEN: usize = 400;
+/// A hundred years, so that no sum of times can run over.
+pub const KEEP_DAYS_MAX: u32 = 36_500;
+/// Silence of the controller after `paid`, until it is an alarm: `account.delivery_seconds`.
+pub const DELIVERY_SECONDS_DEFAULT: u32 = 120;
+pub const DELIVERY_SECONDS_MAX: u32 = 86_400;
+
 // --- time -------------------------------------------------------------------------------------------------------
 
 pub const EXPIRES_IN_SECONDS: std::ops::RangeInclusive<u64> = 1..=86_400;
@@ -132,6 +159,11 @@ const _: () = assert!(
 const _: () = assert!(AMOUNT_INTEGER_DIGITS + 2 + 7 + 2 <= 28, "a decimal has 28 digits");
 const _: () = assert!(KEEP_ENTRIES_DAYS >= 1 && KEEP_ORDERS_DAYS >= 400);
 const _: () = assert!(COMMIT_COMMANDS <= COMMANDS);
+const _: () = assert!(
+    PUBLIC_URL_LEN + 1 + ACCOUNT_ID_LEN < URL_LEN,
+    "the account is put behind the public URL"
+);
+const _: () = assert!(SECRETS * SECRET_LEN < SECRET_FILE_BYTES as usize);
 const _: () = assert!(METADATA_LEN < BODY_BYTES);
 const _: () = assert!(
     SWEEP.as_millis() * 2 < HEAD_TIME.as_millis(),

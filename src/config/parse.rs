@@ -1,0 +1,376 @@
+//! From what was written to what is meant: each key's rule, its default, and what the keys demand of each other.
+
+use std::net::SocketAddr;
+
+use super::finding::{Findings, Place};
+use super::raw::{self, Raw, Setting, fold};
+use super::secret::{self, Secret};
+use super::value::{
+    Parsed, addresses, base_url, group, loopback, mode, notification_path, number, path, query_keys, socket_path,
+    url_path, word,
+};
+use super::{Account, Admin, BaseUrl, Config, Control, ControlTcp, Data, Home, MercadoPago, Notifications, Poll};
+use crate::domain::account::{DeliveryFailed, Dialect, LatePayment};
+use crate::domain::id::AccountId;
+use crate::domain::money::Site;
+use crate::limits;
+
+/// What it returns is whole only if nothing was found to be a fault: a key with a fault has its default.
+pub(super) fn parse(raw: &Raw, home: &Home, file: &Place, found: &mut Findings) -> Config {
+    let data = data(&raw.data, home, file, found);
+    let config = Config {
+        poll: poll(&raw.poll, found),
+        control: control(&raw.control, home, &data, found),
+        admin: admin(&raw.admin, found),
+        data,
+        notifications: notifications(&raw.notifications, found),
+        mercadopago: mercadopago(&raw.mercadopago, found),
+        accounts: accounts(&raw.accounts, file, found),
+    };
+    paths_differ(raw, &config, found);
+    addresses_differ(raw, &config, found);
+    config
+}
+
+impl Findings {
+    fn list<T>(&mut self, setting: &Option<Setting>, parse: impl FnOnce(&[String]) -> Parsed<T>) -> Option<T> {
+        let setting = setting.as_ref()?;
+        parse(&setting.items)
+            .map_err(|why| self.fault(&setting.place, &setting.key, why))
+            .ok()
+    }
+
+    fn one<T>(&mut self, setting: &Option<Setting>, parse: impl FnOnce(&str) -> Parsed<T>) -> Option<T> {
+        self.list(setting, |items| parse(items.first().map_or("", String::as_str)))
+    }
+
+    fn required<T>(
+        &mut self,
+        setting: &Option<Setting>,
+        (place, key, example): (&Place, &str, &str),
+        parse: impl FnOnce(&str) -> Parsed<T>,
+    ) -> Option<T> {
+        if setting.is_none() {
+            self.fault(place, key, format!("is missing: write {example}"));
+        }
+        self.one(setting, parse)
+    }
+}
+
+// --- sections ---------------------------------------------------------------------------------------------------
+
+fn poll(raw: &raw::Poll, found: &mut Findings) -> Poll {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let secrets = secrets(&raw.secret, &raw.secret_file, found);
+    if let (Some(setting), true) = (
+        raw.secret.as_ref().or(raw.secret_file.as_ref()),
+        secrets.iter().any(is_short),
+    ) {
+        found.warn(&setting.place, &setting.key, SHORT_SECRET);
+    }
+    Poll {
+        listen: found
+            .list(&raw.listen, addresses)
+            .unwrap_or_else(|| vec![SocketAddr::from(([0, 0, 0, 0], 8080))]),
+        path: found.one(&raw.path, url_path).unwrap_or_else(|| "/pay-mp".into()),
+        keys: found
+            .list(&raw.keys, query_keys)
+            .unwrap_or_else(|| vec!["locationId".into(), "positionId".into()]),
+        secrets,
+        threads: found
+            .one(&raw.threads, |text| number(text, 1, limits::POLL_THREADS))
+            .unwrap_or(cores.min(limits::POLL_THREADS)),
+        connections: found
+            .one(&raw.connections, |text| number(text, 1, limits::POLL_CONNECTIONS_MAX))
+            .unwrap_or(limits::POLL_CONNECTIONS),
+    }
+}
+
+fn control(raw: &raw::Control, home: &Home, data: &Data, found: &mut Findings) -> Control {
+    let usual = || home.socket(&data.dir);
+    let socket_mode = found.one(&raw.socket_mode, mode).unwrap_or(0o660);
+    if let (Some(setting), true) = (&raw.socket_mode, socket_mode & 0o002 != 0) {
+        found.warn(
+            &setting.place,
+            &setting.key,
+            "every user of this machine may put and cancel orders; \"0660\" is usual",
+        );
+    }
+    Control {
+        socket: found.one(&raw.socket, socket_path).unwrap_or_else(usual),
+        socket_mode,
+        socket_group: found.one(&raw.socket_group, group),
+        tcp: control_tcp(raw, found),
+    }
+}
+
+fn control_tcp(raw: &raw::Control, found: &mut Findings) -> Option<ControlTcp> {
+    let token = one_secret(&raw.token, &raw.token_file, found);
+    let given = raw.token.as_ref().or(raw.token_file.as_ref());
+    if let (Some(setting), Some(true)) = (given, token.as_ref().map(is_short)) {
+        found.warn(&setting.place, &setting.key, SHORT_SECRET);
+    }
+    match (&raw.tcp, given) {
+        (None, Some(setting)) => found.warn(&setting.place, &setting.key, "is of no use without control.tcp"),
+        (Some(tcp), None) => {
+            let why = "needs a token: name its file in control.token_file, or set SURTIDOR_CONTROL__TOKEN";
+            found.fault(&tcp.place, &tcp.key, why);
+        }
+        _ => {}
+    }
+    let addr = found.one(&raw.tcp, loopback)?;
+    Some(ControlTcp { addr, token: token? })
+}
+
+fn admin(raw: &raw::Admin, found: &mut Findings) -> Admin {
+    Admin {
+        listen: found
+            .one(&raw.listen, loopback)
+            .unwrap_or(SocketAddr::from(([127, 0, 0, 1], 9464))),
+    }
+}
+
+fn data(raw: &raw::Data, home: &Home, file: &Place, found: &mut Findings) -> Data {
+    if raw.dir.is_none() && home.data.is_none() {
+        let why = "no place is known: neither XDG_STATE_HOME nor HOME is set; give --data-dir or SURTIDOR_DATA__DIR";
+        found.fault(file, "data.dir", why);
+    }
+    let keep_days = found.one(&raw.keep_days, |text| number(text, 1, limits::KEEP_DAYS_MAX));
+    Data {
+        dir: found
+            .one(&raw.dir, path)
+            .or_else(|| home.data.clone())
+            .unwrap_or_default(),
+        keep_days: keep_days.unwrap_or(limits::KEEP_ENTRIES_DAYS),
+    }
+}
+
+fn notifications(raw: &raw::Notifications, found: &mut Findings) -> Notifications {
+    let public_url = found.one(&raw.public_url, base_url);
+    warn_if_plain(
+        &raw.public_url,
+        public_url.as_ref(),
+        "notifications come unencrypted: use https://",
+        found,
+    );
+    Notifications {
+        path: found
+            .one(&raw.path, notification_path)
+            .unwrap_or_else(|| "/notifications".into()),
+        public_url,
+    }
+}
+
+fn mercadopago(raw: &raw::MercadoPago, found: &mut Findings) -> MercadoPago {
+    let url = found.one(&raw.base_url, base_url);
+    warn_if_plain(
+        &raw.base_url,
+        url.as_ref(),
+        "the access token goes out unencrypted: use https://",
+        found,
+    );
+    MercadoPago {
+        base_url: url.unwrap_or_else(|| BaseUrl("https://api.mercadopago.com".into())),
+    }
+}
+
+fn warn_if_plain(setting: &Option<Setting>, url: Option<&BaseUrl>, what: &str, found: &mut Findings) {
+    if let (Some(setting), Some(url)) = (setting, url)
+        && url.as_str().starts_with("http://")
+        && !url.is_loopback()
+    {
+        found.warn(&setting.place, &setting.key, what);
+    }
+}
+
+// --- accounts ---------------------------------------------------------------------------------------------------
+
+fn accounts(raw: &[(Place, raw::Account)], file: &Place, found: &mut Findings) -> Vec<Account> {
+    if raw.is_empty() {
+        found.fault(
+            file,
+            "account",
+            "there is none: write at least one [[account]] with id, collector_id and site",
+        );
+    }
+    for (i, (_, account)) in raw.iter().enumerate() {
+        let same = |other: &Setting| {
+            account
+                .id
+                .as_ref()
+                .is_some_and(|id| fold(id.text()) == fold(other.text()))
+        };
+        let earlier = raw[..i]
+            .iter()
+            .find_map(|(_, earlier)| earlier.id.as_ref().filter(|id| same(id)));
+        if let (Some(id), Some(earlier)) = (&account.id, earlier) {
+            let rule = "names must differ by more than case, '-' and '_'";
+            found.fault(
+                &id.place,
+                &id.key,
+                format!("\"{}\" is taken by the account at {}; {rule}", id.text(), earlier.place),
+            );
+        }
+    }
+    raw.iter()
+        .filter_map(|(place, raw)| account(place, raw, found))
+        .collect()
+}
+
+fn account(place: &Place, raw: &raw::Account, found: &mut Findings) -> Option<Account> {
+    // All keys are read before the first `?`, so that all faults are found.
+    let id = found.required(&raw.id, (place, "account.id", "id = \"main\""), account_id);
+    let collector = (
+        place,
+        "account.collector_id",
+        "the number of the Mercado Pago account that receives the money",
+    );
+    let collector_id = found.required(&raw.collector_id, collector, |text| number(text, 1, u64::MAX));
+    let site_example = format!("site = \"MLA\" (one of {})", site_codes());
+    let site = found.required(&raw.site, (place, "account.site", &site_example), site);
+    let sponsor_id = found.one(&raw.sponsor_id, |text| number(text, 1, u64::MAX));
+    let access_token = one_secret(&raw.access_token, &raw.access_token_file, found);
+    let webhook_secrets = secrets(&raw.webhook_secret, &raw.webhook_secret_file, found);
+    let late_payment = found.one(&raw.late_payment, late_payment).unwrap_or_default();
+    let delivery_failed = found.one(&raw.delivery_failed, delivery_failed).unwrap_or_default();
+    let delivery_seconds = found.one(&raw.delivery_seconds, |text| {
+        number(text, 0, limits::DELIVERY_SECONDS_MAX)
+    });
+    let poll_dialect = found.one(&raw.poll_dialect, dialect).unwrap_or_default();
+    Some(Account {
+        id: id?,
+        collector_id: collector_id?,
+        sponsor_id,
+        site: site?,
+        access_token,
+        webhook_secrets,
+        late_payment,
+        delivery_failed,
+        delivery_seconds: delivery_seconds.unwrap_or(limits::DELIVERY_SECONDS_DEFAULT),
+        poll_dialect,
+    })
+}
+
+fn account_id(text: &str) -> Parsed<AccountId> {
+    AccountId::parse(text).map_err(|rule| format!("\"{text}\" is not a name: it must be {rule}"))
+}
+
+fn site(text: &str) -> Parsed<Site> {
+    Site::parse(text).ok_or_else(|| format!("\"{text}\" is not a site; the sites are {}", site_codes()))
+}
+
+fn site_codes() -> String {
+    Site::ALL.map(Site::code).join(", ")
+}
+
+fn late_payment(text: &str) -> Parsed<LatePayment> {
+    word(
+        text,
+        &[
+            ("report", LatePayment::Report),
+            ("refund", LatePayment::Refund),
+            ("accept", LatePayment::Accept),
+        ],
+    )
+}
+
+fn delivery_failed(text: &str) -> Parsed<DeliveryFailed> {
+    word(
+        text,
+        &[("refund", DeliveryFailed::Refund), ("report", DeliveryFailed::Report)],
+    )
+}
+
+fn dialect(text: &str) -> Parsed<Dialect> {
+    word(
+        text,
+        &[
+            ("documented", Dialect::Documented),
+            ("order-version-2", Dialect::OrderVersion2),
+        ],
+    )
+}
+
+// --- secrets ----------------------------------------------------------------------------------------------------
+
+const SHORT_SECRET: &str = "is short enough to be guessed; `openssl rand -hex 32` makes a good one";
+
+fn is_short(secret: &Secret) -> bool {
+    secret.expose().len() < limits::SECRET_LEN_ADVISED
+}
+
+/// A secret given outright is nearer than a file.
+fn secrets(direct: &Option<Setting>, file: &Option<Setting>, found: &mut Findings) -> Vec<Secret> {
+    if direct.is_some() {
+        return found.one(direct, secret::lines).unwrap_or_default();
+    }
+    let read = found.one(file, |text| secret::read_file(&path(text)?));
+    if let (Some(file), Some((_, true))) = (file, &read) {
+        let advice = format!("every user of this machine can read {0}: chmod o-r {0}", file.text());
+        found.warn(&file.place, &file.key, advice);
+    }
+    read.map(|(secrets, _)| secrets).unwrap_or_default()
+}
+
+fn one_secret(direct: &Option<Setting>, file: &Option<Setting>, found: &mut Findings) -> Option<Secret> {
+    let mut secrets = secrets(direct, file, found);
+    if let (Some(setting), 2..) = (direct.as_ref().or(file.as_ref()), secrets.len()) {
+        found.fault(
+            &setting.place,
+            &setting.key,
+            format!("holds {} lines, but there is one such secret", secrets.len()),
+        );
+    }
+    secrets.pop()
+}
+
+// --- what keys demand of each other -----------------------------------------------------------------------------
+
+/// Notifications own their path and all below it; polls own exactly theirs.
+fn paths_differ(raw: &Raw, config: &Config, found: &mut Findings) {
+    let (polls, notifications) = (&config.poll.path, &config.notifications.path);
+    let below = polls
+        .strip_prefix(notifications.as_str())
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    if let (true, Some(setting)) = (below, raw.notifications.path.as_ref().or(raw.poll.path.as_ref())) {
+        let why =
+            format!("polls at {polls} would be taken for notifications at {notifications}: one of the two must change");
+        found.fault(&setting.place, &setting.key, why);
+    }
+}
+
+fn addresses_differ(raw: &Raw, config: &Config, found: &mut Findings) {
+    let polls = config
+        .poll
+        .listen
+        .iter()
+        .map(|address| ("poll.listen", *address, &raw.poll.listen));
+    let tcp = config
+        .control
+        .tcp
+        .iter()
+        .map(|tcp| ("control.tcp", tcp.addr, &raw.control.tcp));
+    let admin = [("admin.listen", config.admin.listen, &raw.admin.listen)];
+    let all: Vec<_> = polls.chain(tcp).chain(admin).collect();
+    for (i, (_, address, setting)) in all.iter().enumerate() {
+        let Some((other, _, earlier)) = all[..i].iter().find(|(_, earlier, _)| collide(*earlier, *address)) else {
+            continue;
+        };
+        // One of the two may be a default, which stands nowhere.
+        let place = setting
+            .as_ref()
+            .or(earlier.as_ref())
+            .map_or(&Place::BuiltIn, |setting| &setting.place);
+        found.fault(
+            place,
+            all[i].0,
+            format!("{address} is taken by {other}; another port is needed"),
+        );
+    }
+}
+
+fn collide(a: SocketAddr, b: SocketAddr) -> bool {
+    let same_ip =
+        a.ip() == b.ip() || (a.is_ipv4() == b.is_ipv4() && (a.ip().is_unspecified() || b.ip().is_unspecified()));
+    a.port() != 0 && a.port() == b.port() && same_ip
+}

@@ -1,0 +1,77 @@
+//! What may change while the server runs, and what needs a restart.
+
+use super::secret::Secret;
+use super::{Config, Control, Data, Notifications, Poll};
+
+/// `Err` names the keys that changed although they cannot: what is bound, open or printed on machines stays.
+///
+/// Accounts, their secrets and `poll.connections` may change. Each struct is taken apart, so that a new key cannot be
+/// forgotten here.
+pub fn reloadable(old: &Config, new: &Config) -> Result<(), Vec<String>> {
+    let Config {
+        poll,
+        control,
+        admin,
+        data,
+        notifications,
+        mercadopago,
+        accounts: _,
+    } = old;
+    let Poll {
+        listen,
+        path,
+        keys,
+        secrets,
+        threads,
+        connections: _,
+    } = poll;
+    let Control {
+        socket,
+        socket_mode,
+        socket_group,
+        tcp,
+    } = control;
+    let Data { dir, keep_days } = data;
+    let Notifications {
+        path: notification_path,
+        public_url,
+    } = notifications;
+    let rows = [
+        ("poll.listen", *listen == new.poll.listen),
+        ("poll.path", *path == new.poll.path),
+        ("poll.keys", *keys == new.poll.keys),
+        ("poll.secret_file", same(secrets, &new.poll.secrets)),
+        ("poll.threads", *threads == new.poll.threads),
+        ("control.socket", *socket == new.control.socket),
+        ("control.socket_mode", *socket_mode == new.control.socket_mode),
+        ("control.socket_group", *socket_group == new.control.socket_group),
+        (
+            "control.tcp",
+            tcp.as_ref().map(|tcp| tcp.addr) == new.control.tcp.as_ref().map(|tcp| tcp.addr),
+        ),
+        (
+            "control.token_file",
+            same(
+                tcp.iter().map(|tcp| &tcp.token),
+                new.control.tcp.iter().map(|tcp| &tcp.token),
+            ),
+        ),
+        ("admin.listen", admin.listen == new.admin.listen),
+        ("data.dir", *dir == new.data.dir),
+        ("data.keep_days", *keep_days == new.data.keep_days),
+        ("notifications.path", *notification_path == new.notifications.path),
+        ("notifications.public_url", *public_url == new.notifications.public_url),
+        ("mercadopago.base_url", mercadopago.base_url == new.mercadopago.base_url),
+    ];
+    let changed: Vec<_> = rows
+        .into_iter()
+        .filter(|(_, unchanged)| !unchanged)
+        .map(|(key, _)| key.to_owned())
+        .collect();
+    if changed.is_empty() { Ok(()) } else { Err(changed) }
+}
+
+fn same<'a>(old: impl IntoIterator<Item = &'a Secret>, new: impl IntoIterator<Item = &'a Secret>) -> bool {
+    let (old, new): (Vec<_>, Vec<_>) = (old.into_iter().collect(), new.into_iter().collect());
+    old.len() == new.len() && old.iter().zip(new).all(|(old, new)| old.same_as(new))
+}
