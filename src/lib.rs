@@ -3,3 +3,6 @@
 
 pub mod domain;
 pub mod limits;
+pub mod net;
+pub mod poll;
+pub mod table;
