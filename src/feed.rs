@@ -90,7 +90,11 @@ impl Feed {
         let read = |follower: dashmap::mapref::multiple::RefMulti<'_, u64, Arc<AtomicU64>>| {
             follower.value().load(Ordering::Relaxed)
         };
-        self.followers.iter().map(read).min().map_or(0, |slowest| head.saturating_sub(slowest))
+        self.followers
+            .iter()
+            .map(read)
+            .min()
+            .map_or(0, |slowest| head.saturating_sub(slowest))
     }
 
     pub fn followers(&self) -> usize {
@@ -156,8 +160,15 @@ impl Follower {
         let page = self.feed.reader.entries(self.read_to, self.pos.clone()).await?;
         let entry = asked / limits::EVENTS_PER_ENTRY;
         if asked != 0 && (entry <= page.trimmed_to || entry > head) {
-            let oldest = if page.trimmed_to < head { page.trimmed_to + 1 } else { head };
-            return Err(FollowError::Gone { asked, oldest: oldest * limits::EVENTS_PER_ENTRY });
+            let oldest = if page.trimmed_to < head {
+                page.trimmed_to + 1
+            } else {
+                head
+            };
+            return Err(FollowError::Gone {
+                asked,
+                oldest: oldest * limits::EVENTS_PER_ENTRY,
+            });
         }
         self.take(page.entries, page.read_to);
         Ok(())
@@ -176,7 +187,10 @@ impl Follower {
 
     /// All entries up to this one were told, or are none of the follower's.
     pub fn read_to(&self) -> u64 {
-        self.waiting.as_slice().first().map_or(self.read_to, |entry| entry.seq - 1)
+        self.waiting
+            .as_slice()
+            .first()
+            .map_or(self.read_to, |entry| entry.seq - 1)
     }
 
     /// The next news if there is any at once.

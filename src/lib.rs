@@ -1,8 +1,20 @@
 //! Surtidor: the merchant's side of Mercado Pago's QR unattended model.
+//!
+//! The rooms in reading order; each may use those above it, as `ARCHITECTURE.md` says.
 #![forbid(unsafe_code)]
+
+pub mod limits;
+
+pub mod domain;
 
 pub mod clock;
 pub mod config;
-pub mod domain;
-pub mod limits;
 pub mod log;
+pub mod table;
+
+pub mod feed;
+
+pub mod engine;
+
+pub mod net;
+pub mod poll;

@@ -101,6 +101,12 @@ pub const BODY_TIME: Duration = Duration::from_secs(10);
 pub const BODY_BYTES: usize = 64 * 1024;
 /// Brackets within brackets; ours need five, the rest is for `metadata`.
 pub const JSON_DEPTH: usize = 16;
+/// Connections that the kernel holds until they are accepted. It takes the lower of this and `net.core.somaxconn`.
+pub const BACKLOG: i32 = 4_096;
+/// After a failed accept (no file descriptor is free): long enough to let others end, short enough not to be missed.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// One in so many requests is timed: asking the time costs more than all other counting.
+pub const LATENCY_SAMPLE: u32 = 64;
 /// Open connections: `poll.connections` of the configuration, shared by the poll threads. 11 KiB each.
 pub const POLL_CONNECTIONS: usize = 12_000;
 pub const CONTROL_CONNECTIONS: usize = 4_096;

@@ -28,15 +28,25 @@ impl Accounts {
     /// The only one, if there is but one: then nobody has to name it.
     pub fn only(&self) -> Option<Arc<Account>> {
         let accounts = self.0.load();
-        if accounts.len() == 1 { accounts.values().next().cloned() } else { None }
+        if accounts.len() == 1 {
+            accounts.values().next().cloned()
+        } else {
+            None
+        }
     }
 
     /// An account that is configured no more has the documented dialect.
     pub fn dialect(&self, id: &AccountId) -> Dialect {
-        self.0.load().get(id).map_or(Dialect::default(), |account| account.poll_dialect)
+        self.0
+            .load()
+            .get(id)
+            .map_or(Dialect::default(), |account| account.poll_dialect)
     }
 }
 
 fn by_id(accounts: &[Account]) -> BTreeMap<AccountId, Arc<Account>> {
-    accounts.iter().map(|account| (account.id.clone(), Arc::new(account.clone()))).collect()
+    accounts
+        .iter()
+        .map(|account| (account.id.clone(), Arc::new(account.clone())))
+        .collect()
 }

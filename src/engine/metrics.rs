@@ -1,6 +1,8 @@
 //! What the engine counts.
 
-use metrics::{Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics::{
+    Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
 
 use super::Denied;
 use super::views::open_status;
@@ -24,15 +26,28 @@ pub fn describe() {
     describe_gauge!("surtidor_pos", "Registered points of sale.");
     describe_gauge!("surtidor_orders_open", "Open orders, by state.");
     describe_counter!("surtidor_commands_total", "Commands, by kind and what became of them.");
-    describe_histogram!("surtidor_commit_commands", "Commands that shared one commit of the log.");
-    describe_histogram!("surtidor_commit_seconds", Unit::Seconds, "Time of one commit of the log, fsync included.");
+    describe_histogram!(
+        "surtidor_commit_commands",
+        "Commands that shared one commit of the log."
+    );
+    describe_histogram!(
+        "surtidor_commit_seconds",
+        Unit::Seconds,
+        "Time of one commit of the log, fsync included."
+    );
     describe_histogram!(
         "surtidor_push_durable_seconds",
         Unit::Seconds,
         "From a push taken in to its order durable and visible to polls."
     );
-    describe_gauge!("surtidor_log_full", "1 while new orders are refused because the disk is full.");
-    describe_counter!("surtidor_log_errors_total", "Commits that did not happen, by what was wrong.");
+    describe_gauge!(
+        "surtidor_log_full",
+        "1 while new orders are refused because the disk is full."
+    );
+    describe_counter!(
+        "surtidor_log_errors_total",
+        "Commits that did not happen, by what was wrong."
+    );
 }
 
 impl Metrics {

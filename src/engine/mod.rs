@@ -112,7 +112,14 @@ pub struct Writer(std::thread::JoinHandle<()>);
 impl Engine {
     /// Rebuilds the views from the log and starts the writer.
     pub fn start(parts: Parts) -> Result<(Engine, Writer), LogError> {
-        let Parts { log, reader, table, accounts, clock, keep_entries } = parts;
+        let Parts {
+            log,
+            reader,
+            table,
+            accounts,
+            clock,
+            keep_entries,
+        } = parts;
         let seq = log.last_seq()?;
         let feed = Arc::new(Feed::new(reader.clone(), seq));
         let views = Arc::new(views::Views::new(table, feed, accounts));
@@ -124,13 +131,26 @@ impl Engine {
             .name("log-writer".into())
             .spawn(move || writer.run(waiting))
             .map_err(|error| LogError::Failed(format!("no thread for the writer: {error}")))?;
-        Ok((Engine { work, views, reader, condition: watched }, Writer(thread)))
+        Ok((
+            Engine {
+                work,
+                views,
+                reader,
+                condition: watched,
+            },
+            Writer(thread),
+        ))
     }
 
     /// Asks for a command, and waits until what it did is durable and visible to polls.
     pub async fn submit(&self, pos: PosId, command: Command) -> Result<Applied, Denied> {
         let (reply, answered) = oneshot::channel();
-        let job = Job { pos, command, asked: Instant::now(), reply: Some(reply) };
+        let job = Job {
+            pos,
+            command,
+            asked: Instant::now(),
+            reply: Some(reply),
+        };
         self.work.try_send(Work::Command(job)).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => Denied::Busy,
             mpsc::error::TrySendError::Closed(_) => Denied::Stopped,
@@ -144,7 +164,12 @@ impl Engine {
 
     /// Tells the engine what happened; nobody waits for what it makes of it.
     async fn tell(&self, pos: PosId, command: Command) {
-        let job = Job { pos, command, asked: Instant::now(), reply: None };
+        let job = Job {
+            pos,
+            command,
+            asked: Instant::now(),
+            reply: None,
+        };
         // A writer that has stopped needs no telling.
         let _ = self.work.send(Work::Command(job)).await;
     }

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::views::Views;
 use super::Record;
+use super::views::Views;
 use crate::clock::Clock;
 use crate::domain::id::Timestamp;
 use crate::log::{Log, LogError};
@@ -20,7 +20,11 @@ pub(super) fn recover(log: &Log, views: &Views, clock: &Clock) -> Result<(), Log
         newest = newest.max(found.at);
         if let Some(mut pos) = found.state {
             pos.lease = leases.get(pos.id.as_str()).copied();
-            records.push(Arc::new(Record { pos, rev: found.rev, sum: found.sum }));
+            records.push(Arc::new(Record {
+                pos,
+                rev: found.rev,
+                sum: found.sum,
+            }));
         }
     })?;
     clock.not_before(newest);

@@ -106,16 +106,30 @@ mod tests {
     }
 
     fn lapse(until: i64) -> Command {
-        Command::LapseLease { until: Timestamp(until) }
+        Command::LapseLease {
+            until: Timestamp(until),
+        }
     }
 
     #[tokio::test]
     async fn what_is_due_comes_in_order_and_again_until_it_is_taken_away() {
         let timers = Timers::default();
         let past = Instant::now();
-        timers.set(&pos("b"), Kind::Lease, Some((past + Duration::from_millis(2), lapse(2))));
-        timers.set(&pos("a"), Kind::Lease, Some((past + Duration::from_millis(1), lapse(1))));
-        timers.set(&pos("c"), Kind::Lease, Some((past + Duration::from_secs(3600), lapse(3))));
+        timers.set(
+            &pos("b"),
+            Kind::Lease,
+            Some((past + Duration::from_millis(2), lapse(2))),
+        );
+        timers.set(
+            &pos("a"),
+            Kind::Lease,
+            Some((past + Duration::from_millis(1), lapse(1))),
+        );
+        timers.set(
+            &pos("c"),
+            Kind::Lease,
+            Some((past + Duration::from_secs(3600), lapse(3))),
+        );
         let mut told = Vec::new();
         for _ in 0..3 {
             told.push(timers.due().await.0);
@@ -129,7 +143,11 @@ mod tests {
     #[tokio::test]
     async fn an_earlier_deadline_wakes_who_waits_for_a_later_one() {
         let timers = Timers::default();
-        timers.set(&pos("late"), Kind::Expiry, Some((Instant::now() + Duration::from_secs(3600), lapse(0))));
+        timers.set(
+            &pos("late"),
+            Kind::Expiry,
+            Some((Instant::now() + Duration::from_secs(3600), lapse(0))),
+        );
         let set_earlier = async {
             tokio::task::yield_now().await;
             timers.set(&pos("soon"), Kind::Expiry, Some((Instant::now(), lapse(0))));

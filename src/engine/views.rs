@@ -41,7 +41,8 @@ impl Views {
     pub(super) fn follow(&self, id: &PosId, before: Option<&Record>, after: Option<Arc<Record>>, now: Now) {
         self.set_timers(id, before.map(|r| &r.pos), after.as_ref().map(|r| &r.pos), now);
         self.set_slot(before.map(|r| &r.pos), after.as_ref().map(|r| &r.pos));
-        self.metrics.count(before.map(|r| &r.pos), after.as_ref().map(|r| &r.pos));
+        self.metrics
+            .count(before.map(|r| &r.pos), after.as_ref().map(|r| &r.pos));
         match after {
             Some(record) => {
                 self.registry.insert(id.clone(), record);
@@ -63,7 +64,12 @@ impl Views {
         let (old, new) = (order(before), order(after));
         if old.as_ref().map(|order| &order.reference) != new.as_ref().map(|order| &order.reference) {
             let deadline = new.map(|order| {
-                (now.instant_of(order.expires_at), Command::Expire { reference: order.reference.clone() })
+                (
+                    now.instant_of(order.expires_at),
+                    Command::Expire {
+                        reference: order.reference.clone(),
+                    },
+                )
             });
             self.timers.set(id, Kind::Expiry, deadline);
         }
@@ -90,8 +96,11 @@ impl Views {
     /// The POS as polls see it, if it can be polled.
     pub(super) fn slot(&self, pos: &Pos) -> Option<Arc<Slot>> {
         let key = Key::from(pos.registration.keys.as_ref()?);
-        let tags =
-            if pos.registration.url_secret { self.table.secrets().tags(&pos.id) } else { Box::default() };
+        let tags = if pos.registration.url_secret {
+            self.table.secrets().tags(&pos.id)
+        } else {
+            Box::default()
+        };
         Some(Arc::new(Slot::new(key, pos.id.clone(), tags, self.reply(pos))))
     }
 

@@ -57,7 +57,15 @@ impl Writer {
         seq: u64,
         keep_entries: Duration,
     ) -> Writer {
-        Writer { log, views, clock, condition, seq, keep_entries, trimming: false }
+        Writer {
+            log,
+            views,
+            clock,
+            condition,
+            seq,
+            keep_entries,
+            trimming: false,
+        }
     }
 
     pub(super) fn run(mut self, mut waiting: mpsc::Receiver<Work>) {
@@ -72,7 +80,11 @@ impl Writer {
                     Work::Trim => self.trimming = true,
                     Work::Stop => stopping = true,
                 }
-                next = if jobs.len() < limits::COMMIT_COMMANDS { waiting.try_recv().ok() } else { None };
+                next = if jobs.len() < limits::COMMIT_COMMANDS {
+                    waiting.try_recv().ok()
+                } else {
+                    None
+                };
             }
             self.do_all(jobs);
             if waiting.is_empty() {
@@ -149,7 +161,13 @@ impl Writer {
     /// Lets the views follow what is durable now.
     fn show(&self, stage: Stage, now: Now) {
         for (id, staged) in stage.pos {
-            let after = staged.state.map(|pos| Arc::new(Record { pos, rev: staged.rev, sum: staged.sum }));
+            let after = staged.state.map(|pos| {
+                Arc::new(Record {
+                    pos,
+                    rev: staged.rev,
+                    sum: staged.sum,
+                })
+            });
             self.views.follow(&id, staged.before.as_deref(), after, now);
         }
         for entry in stage.entries {
@@ -183,7 +201,10 @@ impl Writer {
         self.condition.send_if_modified(|condition| {
             let first = !matches!(condition, Condition::Failed(_));
             if first {
-                error!(error = what, "the log failed: nothing more is acknowledged, and the server stops");
+                error!(
+                    error = what,
+                    "the log failed: nothing more is acknowledged, and the server stops"
+                );
                 *condition = Condition::Failed(what.clone());
             }
             first
@@ -226,7 +247,8 @@ impl Writer {
 
     fn trim(&mut self) {
         let now = self.clock.now().at;
-        let before = |age: Duration| Timestamp(now.0.saturating_sub(i64::try_from(age.as_millis()).unwrap_or(i64::MAX)));
+        let before =
+            |age: Duration| Timestamp(now.0.saturating_sub(i64::try_from(age.as_millis()).unwrap_or(i64::MAX)));
         let orders = Duration::from_secs(u64::from(limits::KEEP_ORDERS_DAYS) * 86_400).max(self.keep_entries);
         match self.log.trim(before(self.keep_entries), before(orders)) {
             Ok(gone) => self.trimming = gone >= limits::TRIM_ROWS,
@@ -257,22 +279,30 @@ impl From<LogError> for Stop {
 impl Stage {
     /// Decides one command after those before it, and writes what follows into the commit.
     fn apply(&mut self, views: &Views, batch: &mut Batch<'_>, seq: u64, job: &Job, now: Now) -> Result<Applied, Stop> {
+        let next_seq = seq + self.entries.len() as u64 + 1;
         let staged = self.load(views, batch, &job.pos)?;
         let known = known_order(staged, batch, &job.command)?;
         let owner = match &job.command {
-            Command::Register(registration) => {
-                registration.keys.as_ref().map(|keys| batch.keys_owner(keys)).transpose()?.flatten()
-            }
+            Command::Register(registration) => registration
+                .keys
+                .as_ref()
+                .map(|keys| batch.keys_owner(keys))
+                .transpose()?
+                .flatten(),
             _ => None,
         };
-        let beyond = Beyond { order: known.as_deref(), keys_owner: owner.as_ref() };
-        let decision = decide(&staged.state, beyond, &job.command, now.at).map_err(|refusal| Stop::This(refusal.into()))?;
+        let beyond = Beyond {
+            order: known.as_deref(),
+            keys_owner: owner.as_ref(),
+        };
+        let decision =
+            decide(&staged.state, beyond, &job.command, now.at).map_err(|refusal| Stop::This(refusal.into()))?;
 
+        let lease_before = staged.state.as_ref().and_then(|pos| pos.lease);
         let touched = touched_orders(staged, known.as_deref(), &decision.events, now.at);
         for event in &decision.events {
             staged.state = evolve(staged.state.take(), &job.pos, event, now.at);
         }
-        let lease_before = staged.before.as_ref().and_then(|record| record.pos.lease);
         if let Some(pos) = &mut staged.state {
             pos.lease = decision.lease;
         }
@@ -284,7 +314,7 @@ impl Stage {
         }
         if !decision.events.is_empty() {
             let entry = Entry {
-                seq: seq + self.entries.len() as u64 + 1,
+                seq: next_seq,
                 pos: job.pos.clone(),
                 rev: staged.rev.next(),
                 at: now.at,
@@ -299,7 +329,10 @@ impl Stage {
             let found = touched.into_iter().find(|order| order.reference.same(reference));
             found.or_else(|| known.map(|order| (*order).clone()))
         });
-        Ok(Applied { events: decision.events, order })
+        Ok(Applied {
+            events: decision.events,
+            order,
+        })
     }
 
     fn load(&mut self, views: &Views, batch: &Batch<'_>, id: &PosId) -> Result<&mut Staged, LogError> {
@@ -314,7 +347,12 @@ impl Stage {
                     None => batch.chain(id)?,
                 };
                 let state = before.as_ref().map(|record| record.pos.clone());
-                Ok(place.insert(Staged { before, state, rev, sum }))
+                Ok(place.insert(Staged {
+                    before,
+                    state,
+                    rev,
+                    sum,
+                }))
             }
         }
     }
@@ -322,7 +360,9 @@ impl Stage {
 
 /// The order recorded under the reference that a command names.
 fn known_order(staged: &Staged, batch: &Batch<'_>, command: &Command) -> Result<Option<Arc<Order>>, LogError> {
-    let Some(reference) = command.reference() else { return Ok(None) };
+    let Some(reference) = command.reference() else {
+        return Ok(None);
+    };
     let open = staged.state.as_ref().and_then(|pos| pos.open.as_ref());
     match open.filter(|order| order.reference.same(reference)) {
         Some(order) => Ok(Some(order.clone())),
@@ -339,7 +379,10 @@ fn touched_orders(staged: &Staged, known: Option<&Order>, events: &[Event], at: 
             touched.push((**order).clone());
         } else if let Some(reference) = event.reference() {
             if touched.iter().all(|order| order.reference != *reference) {
-                let base = [open, known].into_iter().flatten().find(|order| order.reference == *reference);
+                let base = [open, known]
+                    .into_iter()
+                    .flatten()
+                    .find(|order| order.reference == *reference);
                 touched.extend(base.cloned());
             }
             for order in touched.iter_mut().filter(|order| order.reference == *reference) {
@@ -376,7 +419,9 @@ fn finish(job: Job, answer: Answer) {
 fn tell_operator(event: &Event) {
     match event {
         Event::OrderPaid { facts, late, .. } => info!(amount = ?facts.amount, late, "paid"),
-        Event::LatePayment { facts, action, .. } => warn!(amount = ?facts.amount, action = action.as_str(), "late payment"),
+        Event::LatePayment { facts, action, .. } => {
+            warn!(amount = ?facts.amount, action = action.as_str(), "late payment")
+        }
         Event::Overpaid { excess, action, .. } => warn!(?excess, action = action.as_str(), "overpaid"),
         Event::DeliveryReported { delivery, .. } => info!(?delivery, "delivery"),
         Event::Registered(_) => info!("registered"),
@@ -385,7 +430,10 @@ fn tell_operator(event: &Event) {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a histogram takes floats; a batch has at most a thousand commands")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a histogram takes floats; a batch has at most a thousand commands"
+)]
 fn count(commands: usize) -> f64 {
     commands as f64
 }

@@ -1,0 +1,109 @@
+//! From one request to its reply.
+
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hyper::body::Body;
+use hyper::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use hyper::service::Service;
+use hyper::{Method, Request, Response, StatusCode};
+
+use super::ThreadCounts;
+use crate::net::body::Whole;
+use crate::table::{Answer, Outcome, Table};
+
+const ORDER_VERSION: HeaderName = HeaderName::from_static("order-version");
+
+/// The service of one thread; its connections share it.
+#[derive(Clone)]
+pub(super) struct Polls(Arc<Shared>);
+
+struct Shared {
+    path: Box<str>,
+    table: Arc<Table>,
+    counts: Arc<ThreadCounts>,
+}
+
+impl Polls {
+    pub(super) fn new(path: &str, table: Arc<Table>, counts: Arc<ThreadCounts>) -> Polls {
+        Polls(Arc::new(Shared {
+            path: path.into(),
+            table,
+            counts,
+        }))
+    }
+
+    pub(super) fn table(&self) -> Arc<Table> {
+        self.0.table.clone()
+    }
+
+    #[inline]
+    fn answer<B: Body>(&self, request: &Request<B>) -> Answer {
+        let uri = request.uri();
+        if uri.path() != &*self.0.path {
+            refusal(
+                StatusCode::NOT_FOUND,
+                br#"{"error":{"type":"not_found"}}"#,
+                Outcome::NotFound,
+            )
+        } else if request.method() != Method::GET && request.method() != Method::HEAD {
+            let body = br#"{"error":{"type":"method_not_allowed"}}"#;
+            refusal(StatusCode::METHOD_NOT_ALLOWED, body, Outcome::MethodNotAllowed)
+        } else if !request.body().is_end_stream() {
+            let body = br#"{"error":{"type":"invalid","message":"A poll has no body."}}"#;
+            refusal(StatusCode::BAD_REQUEST, body, Outcome::Body)
+        } else {
+            self.0.table.answer(uri.query().unwrap_or_default())
+        }
+    }
+}
+
+fn refusal(status: StatusCode, body: &'static [u8], outcome: Outcome) -> Answer {
+    Answer {
+        status,
+        body: Bytes::from_static(body),
+        outcome,
+        order_version_2: false,
+    }
+}
+
+impl<B: Body> Service<Request<B>> for Polls {
+    type Response = Response<Whole>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Response, Infallible>>;
+
+    #[inline]
+    fn call(&self, request: Request<B>) -> Self::Future {
+        let answer = self.answer(&request);
+        self.0.counts.count(answer.outcome);
+        // hyper keeps the reply's header map for the connection's next request: so no poll makes one.
+        let mut headers = request.into_parts().0.headers;
+        headers.clear();
+        fill(&mut headers, &answer);
+        let mut response = Response::new(Whole::new(answer.body));
+        *response.status_mut() = answer.status;
+        *response.headers_mut() = headers;
+        ready(Ok(response))
+    }
+}
+
+#[inline]
+fn fill(headers: &mut HeaderMap, answer: &Answer) {
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if answer.order_version_2 {
+        headers.insert(ORDER_VERSION, HeaderValue::from_static("2"));
+    }
+    match answer.outcome {
+        Outcome::MethodNotAllowed => {
+            headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        }
+        // Where one request ends and the next begins may be in doubt.
+        Outcome::Body => {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,59 @@
+//! One POS as polls see it: one atomic pointer to its reply.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+
+use arc_swap::{ArcSwap, Guard};
+
+use super::key::{Asked, Key};
+use super::reply::Reply;
+use super::secret::Tag;
+use crate::domain::id::PosId;
+
+pub struct Slot {
+    key: Key,
+    pos: PosId,
+    /// One of these must be in the query; none is asked for if there are none.
+    tags: Box<[Tag]>,
+    reply: ArcSwap<Reply>,
+    /// When it was polled last, by the doorbell's clock.
+    pub(super) seen: AtomicU32,
+}
+
+impl Slot {
+    pub fn new(key: Key, pos: PosId, tags: Box<[Tag]>, reply: Arc<Reply>) -> Slot {
+        Slot {
+            key,
+            pos,
+            tags,
+            reply: ArcSwap::new(reply),
+            seen: AtomicU32::new(0),
+        }
+    }
+
+    pub fn key(&self) -> &Key {
+        &self.key
+    }
+
+    pub fn pos(&self) -> &PosId {
+        &self.pos
+    }
+
+    /// Every poll that begins after this sees it.
+    pub fn set(&self, reply: Arc<Reply>) {
+        self.reply.store(reply);
+    }
+
+    #[inline]
+    pub(super) fn reply(&self) -> Guard<Arc<Reply>> {
+        self.reply.load()
+    }
+
+    #[inline]
+    pub(super) fn admits(&self, asked: &Asked<'_>) -> bool {
+        self.tags.is_empty()
+            || asked
+                .secret
+                .is_some_and(|given| self.tags.iter().any(|tag| tag.matches(given)))
+    }
+}
