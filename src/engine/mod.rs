@@ -22,7 +22,7 @@ use crate::domain::order::Order;
 use crate::domain::pos::Pos;
 use crate::feed::Feed;
 use crate::limits;
-use crate::log::{Damage, Log, LogError, Reader, Sum};
+use crate::log::{Damage, Log, LogError, ReadError, Reader, Sum};
 use crate::table::{Ring, Table};
 
 pub use accounts::Accounts;
@@ -196,19 +196,21 @@ impl Engine {
     }
 
     /// Registered POS by name, after `cursor`, at most `limit`; and whether there are more.
-    pub fn list(&self, cursor: Option<&PosId>, limit: usize) -> (Vec<Arc<Record>>, bool) {
-        let after = |id: &PosId| cursor.is_none_or(|cursor| id > cursor);
-        let mut page: Vec<Arc<Record>> = self
-            .views
-            .registry
-            .iter()
-            .filter(|record| after(record.key()))
-            .map(|record| record.value().clone())
-            .collect();
-        page.sort_unstable_by(|a, b| a.pos.id.cmp(&b.pos.id));
-        let more = page.len() > limit;
-        page.truncate(limit);
-        (page, more)
+    pub async fn list(&self, cursor: Option<PosId>, limit: usize) -> Result<(Vec<Arc<Record>>, bool), ReadError> {
+        let mut found = Vec::new();
+        let mut cursor = cursor;
+        loop {
+            // The log knows the names in order; those of removed POS are among them.
+            let names = self.reader.names(cursor.take(), limit + 1).await?;
+            let all = names.len() <= limit;
+            cursor = names.last().cloned();
+            found.extend(names.iter().filter_map(|name| self.pos(name)));
+            if all || found.len() > limit {
+                let more = found.len() > limit;
+                found.truncate(limit);
+                return Ok((found, more));
+            }
+        }
     }
 
     pub fn feed(&self) -> &Arc<Feed> {

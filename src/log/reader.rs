@@ -100,11 +100,29 @@ impl Reader {
         self.ask(move |connection| orders(connection, &query)).await
     }
 
+    /// The names of POS that were ever registered, in order, after `cursor`.
+    pub async fn names(&self, cursor: Option<PosId>, limit: usize) -> Result<Vec<PosId>, ReadError> {
+        self.ask(move |connection| names(connection, cursor.as_ref(), limit))
+            .await
+    }
+
     /// The entries after number `after`, of one POS or of all, at most a page.
     pub async fn entries(&self, after: u64, pos: Option<PosId>) -> Result<EntryPage, ReadError> {
         self.ask(move |connection| entries(connection, after, pos.as_ref()))
             .await
     }
+}
+
+fn names(connection: &Connection, cursor: Option<&PosId>, limit: usize) -> Result<Vec<PosId>, LogError> {
+    let mut statement = connection
+        .prepare_cached("SELECT pos FROM head WHERE pos > ?1 ORDER BY pos LIMIT ?2")
+        .map_err(failure)?;
+    let names: Vec<String> = statement
+        .query_map((cursor.map_or("", PosId::as_str), limit as i64), |row| row.get(0))
+        .and_then(Iterator::collect)
+        .map_err(failure)?;
+    let parse = |name: String| PosId::parse(&name).map_err(|_| LogError::Failed(format!("head has the name {name:?}")));
+    names.into_iter().map(parse).collect()
 }
 
 fn entries(connection: &Connection, after: u64, pos: Option<&PosId>) -> Result<EntryPage, LogError> {

@@ -1,0 +1,141 @@
+//! The feed on the wire: server-sent events, or a long poll for those who cannot read a stream.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame};
+use serde::Serialize;
+use tokio::sync::mpsc;
+use tokio::task::spawn_local;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::write::{self, EventView};
+use crate::feed::{Follower, News};
+use crate::limits;
+use crate::log::ReadError;
+use crate::net::stop::Stopping;
+
+/// Bytes of one chunk at most, but for its last event; and chunks that wait for the connection.
+const CHUNK: usize = 16 * 1024;
+const CHUNKS: usize = 4;
+
+/// A body that goes on until the client leaves, the server stops or the log cannot be read.
+#[derive(Debug)]
+pub(super) struct Stream(mpsc::Receiver<Bytes>);
+
+impl Body for Stream {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.0
+            .poll_recv(cx)
+            .map(|chunk| chunk.map(|chunk| Ok(Frame::data(chunk))))
+    }
+}
+
+/// The follower's events as a stream. Runs inside a `LocalSet`.
+pub(super) fn stream(mut follower: Follower, mut stopping: Stopping) -> Stream {
+    let (chunks, body) = mpsc::channel(CHUNKS);
+    spawn_local(async move {
+        // A client that lost us comes back in a second.
+        let mut chunk = String::from("retry: 1000\n\n");
+        loop {
+            // Who does not read is cut off by the connection's limit; then this end is closed.
+            if chunks.send(std::mem::take(&mut chunk).into()).await.is_err() {
+                return;
+            }
+            let filled = tokio::select! {
+                filled = fill(&mut follower, &mut chunk) => filled,
+                () = chunks.closed() => return,
+                () = stopping.wait() => return,
+            };
+            if let Err(error) = filled {
+                tracing::warn!(%error, "an event stream was ended");
+                return;
+            }
+        }
+    });
+    Stream(body)
+}
+
+/// Waits for an event, or for as long as a stream may be silent; takes along what is there by then.
+async fn fill(follower: &mut Follower, chunk: &mut String) -> Result<(), ReadError> {
+    let Ok(first) = timeout(limits::HEARTBEAT, follower.next()).await else {
+        chunk.push_str(": still here\n\n");
+        return Ok(());
+    };
+    write_news(chunk, &first?, follower.skip());
+    while chunk.len() < CHUNK
+        && let Some(news) = follower.ready().await?
+    {
+        write_news(chunk, &news, follower.skip());
+    }
+    Ok(())
+}
+
+fn write_news(chunk: &mut String, news: &News, after: u64) {
+    match news {
+        News::Entry(entry) => write::events(entry, after).for_each(|event| write_event(chunk, &event)),
+        News::Scanned { pos, at } => write_event(chunk, &write::scanned(pos, *at)),
+    }
+}
+
+fn write_event(chunk: &mut String, event: &EventView<'_>) {
+    if let Some(seq) = event.seq {
+        chunk.push_str(&format!("id: {seq}\n"));
+    }
+    let data = serde_json::to_string(event).expect("maps have string keys, and nothing else can fail");
+    chunk.push_str(&format!("event: {}\ndata: {data}\n\n", event.kind));
+}
+
+/// At most a page of events: at once if there are any, else the first that come within `wait`.
+pub(super) async fn page(mut follower: Follower, wait: Duration, mut stopping: Stopping) -> Result<Vec<u8>, ReadError> {
+    let deadline = Instant::now() + wait;
+    let skip = follower.skip();
+    let mut page: Vec<News> = Vec::new();
+    let mut events = 0;
+    // An entry may have several events; the page's bound is on what was written.
+    while events < limits::FEED_PAGE {
+        let news = match follower.ready().await? {
+            Some(news) => news,
+            None if events > 0 => break,
+            None => tokio::select! {
+                next = timeout_at(deadline, follower.next()) => match next {
+                    Ok(news) => news?,
+                    Err(_) => break,
+                },
+                () = stopping.wait() => break,
+            },
+        };
+        events += match &news {
+            News::Entry(entry) => write::events(entry, skip).count(),
+            News::Scanned { .. } => 1,
+        };
+        page.push(news);
+    }
+    let mut views: Vec<EventView<'_>> = Vec::with_capacity(events);
+    for news in &page {
+        match news {
+            News::Entry(entry) => views.extend(write::events(entry, skip)),
+            News::Scanned { pos, at } => views.push(write::scanned(pos, *at)),
+        }
+    }
+    views.truncate(limits::FEED_PAGE);
+    // What was cut off here, or is not yet read, comes after the last event told; else after all that was looked at.
+    let last = views.iter().rev().find_map(|event| event.seq);
+    let next = match last {
+        Some(last) if events >= limits::FEED_PAGE => last,
+        _ => (follower.read_to() * limits::EVENTS_PER_ENTRY + limits::EVENTS_PER_ENTRY - 1).max(skip),
+    };
+    Ok(write::to_json(&EventPage { events: views, next }))
+}
+
+#[derive(Serialize)]
+struct EventPage<'a> {
+    events: Vec<EventView<'a>>,
+    next: u64,
+}

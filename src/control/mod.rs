@@ -1,0 +1,478 @@
+//! The face for controllers: HTTP and JSON on a Unix socket, or on loopback TCP with a token.
+//!
+//! It reads, asks the engine or the log's reader, and writes. No rule of selling lives here.
+
+mod events;
+mod json;
+mod problem;
+mod query;
+mod read;
+mod socket;
+mod write;
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
+use hyper::header::{self, HeaderValue};
+use hyper::service::Service;
+use hyper::{Method, Request, Response, StatusCode};
+use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
+use ring::digest;
+
+use crate::config::Secret;
+use crate::domain::account::Payee;
+use crate::domain::command::{CancelReason, Command, Event, Push};
+use crate::domain::id::{AccountId, PosId, Reference, Timestamp};
+use crate::domain::order::Status;
+use crate::engine::{Accounts, Engine};
+use crate::feed::After;
+use crate::limits;
+use crate::log::OrderQuery;
+use crate::net::body::{Whole, read_body};
+use crate::net::stop::Stopping;
+
+use problem::Problem;
+use query::Parameters;
+
+pub use socket::{BindError, bind};
+
+/// What the face is made of.
+pub struct Settings {
+    pub engine: Engine,
+    pub accounts: Arc<Accounts>,
+    /// The poll keys' names, in their order.
+    pub keys: Vec<String>,
+    /// To which an account's notifications go: its name follows.
+    pub notification_url: Option<String>,
+    pub stopping: Stopping,
+}
+
+#[derive(Clone)]
+pub struct Control {
+    settings: Rc<Settings>,
+    /// Whoever comes over TCP must know it.
+    token: Option<Secret>,
+}
+
+pub fn describe() {
+    describe_counter!(
+        "surtidor_control_requests_total",
+        "Requests of the control socket, by status."
+    );
+    describe_counter!(
+        "surtidor_control_problems_total",
+        "Requests of the control socket that were refused, by code."
+    );
+    describe_histogram!(
+        "surtidor_control_seconds",
+        Unit::Seconds,
+        "Time to answer a request of the control socket, streams and long polls left out."
+    );
+}
+
+impl Control {
+    /// For a socket that only the right users can open.
+    pub fn trusted(settings: Rc<Settings>) -> Control {
+        Control { settings, token: None }
+    }
+
+    pub fn with_token(settings: Rc<Settings>, token: Secret) -> Control {
+        Control {
+            settings,
+            token: Some(token),
+        }
+    }
+
+    fn admits(&self, request: &Request<Incoming>) -> bool {
+        let Some(token) = &self.token else { return true };
+        let given = request
+            .headers()
+            .get(header::AUTHORIZATION)
+            .and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
+        // Digests are compared, so the time says nothing of the token.
+        let digest = |bytes: &[u8]| digest::digest(&digest::SHA256, bytes);
+        given.is_some_and(|given| digest(given).as_ref() == digest(token.expose().as_bytes()).as_ref())
+    }
+}
+
+impl Service<Request<Incoming>> for Control {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>>>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let control = self.clone();
+        Box::pin(async move {
+            let begun = std::time::Instant::now();
+            let answer = match control.admits(&request) {
+                true => control.settings.route(request).await,
+                false => Err(Problem::unauthorized()),
+            };
+            let response = answer.map_or_else(refuse, Answer::respond);
+            let status = response.status().as_u16().to_string();
+            counter!("surtidor_control_requests_total", "status" => status).increment(1);
+            if let Body::Whole(_) = response.body() {
+                histogram!("surtidor_control_seconds").record(begun.elapsed());
+            }
+            Ok(response)
+        })
+    }
+}
+
+/// What is answered when nothing went wrong.
+enum Answer {
+    Json(StatusCode, Vec<u8>),
+    Done,
+    Events(events::Stream),
+}
+
+impl Answer {
+    fn ok(value: &impl serde::Serialize) -> Answer {
+        Answer::Json(StatusCode::OK, write::to_json(value))
+    }
+
+    fn respond(self) -> Response<Body> {
+        let (status, kind, body) = match self {
+            Answer::Json(status, json) => (status, Some("application/json"), Body::whole(json)),
+            Answer::Done => (StatusCode::NO_CONTENT, None, Body::whole(Vec::new())),
+            Answer::Events(stream) => (StatusCode::OK, Some("text/event-stream"), Body::Events(stream)),
+        };
+        respond(status, kind, body)
+    }
+}
+
+fn refuse(problem: Problem) -> Response<Body> {
+    counter!("surtidor_control_problems_total", "code" => problem.code).increment(1);
+    let mut response = respond(
+        problem.status,
+        Some("application/problem+json"),
+        Body::whole(problem.body()),
+    );
+    if let Some((name, value)) = problem.header {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+fn respond(status: StatusCode, kind: Option<&'static str>, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    if let Some(kind) = kind {
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    }
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+type Answered = Result<Answer, Problem>;
+
+impl Settings {
+    async fn route(&self, request: Request<Incoming>) -> Answered {
+        let (head, body) = request.into_parts();
+        let path = query::path(head.uri.path());
+        let mut parameters = Parameters::read(head.uri.query());
+        let parts: Vec<&str> = path.iter().map(String::as_str).collect();
+        let method = &head.method;
+        match (parts.as_slice(), method) {
+            (["v1", "pos"], &Method::GET) => self.list_pos(parameters).await,
+            (["v1", "pos", pos], &Method::GET) => {
+                parameters.finish()?;
+                self.show_pos(&pos_id(pos)?)
+            }
+            (["v1", "pos", pos], &Method::PUT) => {
+                parameters.finish()?;
+                self.register(pos_id(pos)?, body).await
+            }
+            (["v1", "pos", pos], &Method::DELETE) => {
+                parameters.finish()?;
+                self.ask(pos_id(pos)?, Command::Remove).await
+            }
+            (["v1", "pos", pos, "state"], &Method::PUT) => {
+                parameters.finish()?;
+                let pos = pos_id(pos)?;
+                let (word, lease_seconds) = read::state(&json::body(&whole(body).await?)?)?;
+                self.ask(pos, Command::Say { word, lease_seconds }).await
+            }
+            (["v1", "pos", pos, "lease"], &Method::PUT) => {
+                parameters.finish()?;
+                let pos = pos_id(pos)?;
+                let seconds = read::lease(&json::body(&whole(body).await?)?)?;
+                self.ask(pos, Command::HoldLease { seconds }).await
+            }
+            (["v1", "pos", pos, "order"], &Method::PUT) => self.push(pos_id(pos)?, parameters, body).await,
+            (["v1", "pos", pos, "order"], &Method::DELETE) => {
+                let reason = parameters.parsed("reason", |text| {
+                    CancelReason::parse(text).ok_or("must be paid_elsewhere, or left out")
+                })?;
+                parameters.finish()?;
+                self.ask(pos_id(pos)?, Command::Cancel { reason }).await
+            }
+            (["v1", "orders"], &Method::GET) => self.list_orders(parameters).await,
+            (["v1", "orders", reference], &Method::GET) => {
+                parameters.finish()?;
+                let order = self.order(reference).await?;
+                Ok(Answer::ok(&write::order(&order)))
+            }
+            (["v1", "orders", reference, "delivery"], &Method::PUT) => {
+                parameters.finish()?;
+                self.deliver(reference, body).await
+            }
+            (["v1", "events"], &Method::GET) => {
+                // An EventSource that reconnects says where it was in a header.
+                let last = head
+                    .headers
+                    .get("last-event-id")
+                    .map(|value| value.to_str().unwrap_or("").to_owned());
+                self.events(parameters, last).await
+            }
+            (["v1", "pos"] | ["v1", "orders"] | ["v1", "orders", _] | ["v1", "events"], _) => {
+                Err(Problem::method_not_allowed("GET"))
+            }
+            (["v1", "pos", _], _) => Err(Problem::method_not_allowed("GET, PUT, DELETE")),
+            (["v1", "pos", _, "order"], _) => Err(Problem::method_not_allowed("PUT, DELETE")),
+            (["v1", "pos", _, "state" | "lease"] | ["v1", "orders", _, "delivery"], _) => {
+                Err(Problem::method_not_allowed("PUT"))
+            }
+            _ => Err(Problem::not_found(
+                "the control API begins at /v1/pos, /v1/orders and /v1/events",
+            )),
+        }
+    }
+
+    /// For commands whose doing says all.
+    async fn ask(&self, pos: PosId, command: Command) -> Answered {
+        self.engine.submit(pos, command).await?;
+        Ok(Answer::Done)
+    }
+
+    async fn list_pos(&self, mut parameters: Parameters) -> Answered {
+        let limit = limit(&mut parameters)?;
+        let cursor = parameters.parsed("cursor", PosId::parse)?;
+        parameters.finish()?;
+        let (records, more) = self.engine.list(cursor, limit).await?;
+        let next = records.last().filter(|_| more).map(|record| record.pos.id.to_string());
+        let pos = records.iter().map(|record| write::pos(record, &self.keys)).collect();
+        Ok(Answer::ok(&write::PosPage { pos, next }))
+    }
+
+    fn show_pos(&self, pos: &PosId) -> Answered {
+        let record = self.engine.pos(pos).ok_or_else(|| Problem::pos_unknown(pos.as_str()))?;
+        Ok(Answer::ok(&write::pos(&record, &self.keys)))
+    }
+
+    async fn register(&self, pos: PosId, body: Incoming) -> Answered {
+        let bytes = whole(body).await?;
+        let body = read::registration(&json::body(&bytes)?, &self.keys)?;
+        let account = match &body.account {
+            Some(name) => AccountId::parse(name).ok().and_then(|id| self.accounts.get(&id)),
+            None => self.accounts.only(),
+        };
+        let account = account.ok_or_else(|| match &body.account {
+            Some(name) => account_unknown(format!("account {name:?} is not configured")),
+            None => account_unknown("account is missing: more than one is configured".into()),
+        })?;
+        let registration = body.of(&account);
+        let applied = self.engine.submit(pos.clone(), Command::Register(registration)).await?;
+        let is_new = matches!(applied.events.as_slice(), [Event::Registered(_)]);
+        let record = self
+            .engine
+            .pos(&pos)
+            .ok_or_else(|| Problem::pos_unknown(pos.as_str()))?;
+        let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
+        Ok(Answer::Json(status, write::to_json(&write::pos(&record, &self.keys))))
+    }
+
+    async fn push(&self, pos: PosId, mut parameters: Parameters, body: Incoming) -> Answered {
+        let replace = parameters.parsed("replace", |text| match text {
+            "true" => Ok(true),
+            "false" => Ok(false),
+            _ => Err("must be true or false"),
+        })?;
+        parameters.finish()?;
+        let record = self
+            .engine
+            .pos(&pos)
+            .ok_or_else(|| Problem::pos_unknown(pos.as_str()))?;
+        let id = &record.pos.registration.account;
+        let account = self
+            .accounts
+            .get(id)
+            .ok_or_else(|| account_unknown(format!("account {id} is not configured any more")))?;
+        let bytes = whole(body).await?;
+        let (reference, content) = read::order(&json::body(&bytes)?, account.site.currency())?;
+        let push = Push {
+            reference: reference.unwrap_or_else(new_reference),
+            content,
+            payee: Payee {
+                collector_id: account.collector_id,
+                sponsor_id: account.sponsor_id,
+                notification_url: self
+                    .notification_url
+                    .as_ref()
+                    .map(|url| format!("{url}/{}", account.id).into()),
+            },
+            late_payment: account.late_payment,
+            replace: replace.unwrap_or(false),
+        };
+        let applied = self.engine.submit(pos, Command::Push(Box::new(push))).await?;
+        let status = if applied.events.is_empty() {
+            StatusCode::OK
+        } else {
+            StatusCode::CREATED
+        };
+        let order = applied
+            .order
+            .ok_or_else(|| Problem::not_found("the order was trimmed"))?;
+        Ok(Answer::Json(status, write::to_json(&write::order(&order))))
+    }
+
+    async fn list_orders(&self, mut parameters: Parameters) -> Answered {
+        let query = OrderQuery {
+            limit: limit(&mut parameters)?,
+            pos: parameters.parsed("pos", PosId::parse)?,
+            status: parameters.parsed("status", |text| {
+                Status::parse(text).ok_or("must be ready, shown, paid, canceled, replaced or expired")
+            })?,
+            since: parameters.parsed("since", |text| {
+                let time = text.parse::<jiff::Timestamp>();
+                time.map(|time| Timestamp(time.as_millisecond()))
+                    .map_err(|_| "must be a time such as 2026-11-21T14:05:09Z")
+            })?,
+            cursor: parameters.parsed("cursor", |text| text.parse().map_err(|_| "must be what `next` said"))?,
+        };
+        parameters.finish()?;
+        let page = self.engine.reader().orders(query).await?;
+        let orders = page.orders.iter().map(write::order).collect();
+        Ok(Answer::ok(&write::OrderPage {
+            orders,
+            next: page.next.map(|next| next.to_string()),
+        }))
+    }
+
+    async fn order(&self, reference: &str) -> Result<crate::domain::order::Order, Problem> {
+        let unknown = || Problem::order_unknown(reference);
+        // What is no reference was never one of ours.
+        let parsed = Reference::parse(reference).map_err(|_| unknown())?;
+        self.engine.reader().order(parsed).await?.ok_or_else(unknown)
+    }
+
+    async fn deliver(&self, reference: &str, body: Incoming) -> Answered {
+        let report = read::delivery(&json::body(&whole(body).await?)?)?;
+        let order = self.order(reference).await?;
+        let command = Command::Deliver {
+            reference: order.reference.clone(),
+            report,
+        };
+        let applied = self.engine.submit(order.pos.clone(), command).await?;
+        Ok(Answer::ok(&write::order(&applied.order.unwrap_or(order))))
+    }
+
+    async fn events(&self, mut parameters: Parameters, last: Option<String>) -> Answered {
+        let number = |text: &str| text.parse::<u64>().map_err(|_| "must be an event's seq");
+        let pos = parameters.parsed("pos", PosId::parse)?;
+        let after = parameters.parsed("after", number)?;
+        let last = last
+            .map(|text| number(&text).map_err(|e| Problem::parameter("Last-Event-ID", e)))
+            .transpose()?;
+        let wait = parameters.parsed("wait", |text| match text.parse() {
+            Ok(seconds) if seconds <= limits::FEED_WAIT_SECONDS => Ok(seconds),
+            _ => Err(format!("must be 0 to {} seconds", limits::FEED_WAIT_SECONDS)),
+        })?;
+        parameters.finish()?;
+        if let Some(pos) = pos.as_ref().filter(|pos| self.engine.pos(pos).is_none()) {
+            return Err(Problem::pos_unknown(pos.as_str()));
+        }
+        let after = last.or(after).map_or(After::Now, After::Event);
+        let follower = self.engine.feed().follow(pos, after).await?;
+        let stopping = self.stopping.clone();
+        Ok(match wait {
+            None => Answer::Events(events::stream(follower, stopping)),
+            Some(seconds) => {
+                let page = events::page(follower, Duration::from_secs(seconds), stopping).await?;
+                Answer::Json(StatusCode::OK, page)
+            }
+        })
+    }
+}
+
+async fn whole(body: Incoming) -> Result<Bytes, Problem> {
+    Ok(read_body(body, limits::BODY_BYTES).await?)
+}
+
+fn pos_id(name: &str) -> Result<PosId, Problem> {
+    PosId::parse(name).map_err(|error| {
+        Problem::new(
+            StatusCode::BAD_REQUEST,
+            "invalid_name",
+            format!("a point of sale's name has {error}"),
+        )
+    })
+}
+
+fn limit(parameters: &mut Parameters) -> Result<usize, Problem> {
+    let limit = parameters.parsed("limit", |text| match text.parse() {
+        Ok(limit) if (1..=limits::PAGE_MAX).contains(&limit) => Ok(limit),
+        _ => Err(format!("must be 1 to {}", limits::PAGE_MAX)),
+    })?;
+    Ok(limit.unwrap_or(limits::PAGE_DEFAULT))
+}
+
+fn account_unknown(detail: String) -> Problem {
+    json::Bad {
+        code: "account_unknown",
+        pointer: Some("/account".into()),
+        detail,
+    }
+    .into()
+}
+
+/// Ordered by time, so that it is found near its neighbours in the log.
+fn new_reference() -> Reference {
+    Reference::parse(&uuid::Uuid::now_v7().to_string()).expect("a UUID has 36 hex digits and hyphens")
+}
+
+/// One body for all answers.
+pub enum Body {
+    Whole(Whole),
+    Events(events::Stream),
+}
+
+impl Body {
+    fn whole(bytes: Vec<u8>) -> Body {
+        Body::Whole(Whole::new(bytes.into()))
+    }
+}
+
+impl HttpBody for Body {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match self.get_mut() {
+            Body::Whole(body) => Pin::new(body).poll_frame(cx),
+            Body::Events(body) => Pin::new(body).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Body::Whole(body) => body.is_end_stream(),
+            Body::Events(_) => false,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Body::Whole(body) => body.size_hint(),
+            Body::Events(_) => SizeHint::default(),
+        }
+    }
+}

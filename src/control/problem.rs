@@ -1,0 +1,208 @@
+//! What went wrong, as RFC 9457 says it: one document with a stable `code`, for every error of the control socket.
+
+use hyper::StatusCode;
+use serde_json::{Map, Value};
+
+use super::json::Bad;
+use crate::domain::command::Refusal;
+use crate::engine::Denied;
+use crate::feed::FollowError;
+use crate::limits;
+use crate::log::{LogError, ReadError};
+use crate::net::body::BodyError;
+
+#[derive(Debug)]
+pub(super) struct Problem {
+    pub(super) status: StatusCode,
+    pub(super) code: &'static str,
+    detail: String,
+    pointer: Option<String>,
+    /// One more member, where a program would need it.
+    member: Option<(&'static str, Value)>,
+    pub(super) header: Option<(hyper::header::HeaderName, &'static str)>,
+}
+
+impl Problem {
+    pub(super) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Problem {
+        Problem {
+            status,
+            code,
+            detail: detail.into(),
+            pointer: None,
+            member: None,
+            header: None,
+        }
+    }
+
+    fn with(self, name: &'static str, value: impl Into<Value>) -> Problem {
+        Problem {
+            member: Some((name, value.into())),
+            ..self
+        }
+    }
+
+    fn header(self, name: hyper::header::HeaderName, value: &'static str) -> Problem {
+        Problem {
+            header: Some((name, value)),
+            ..self
+        }
+    }
+
+    pub(super) fn not_found(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::NOT_FOUND, "not_found", detail)
+    }
+
+    pub(super) fn method_not_allowed(allowed: &'static str) -> Problem {
+        Problem::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method_not_allowed",
+            format!("allowed here: {allowed}"),
+        )
+        .header(hyper::header::ALLOW, allowed)
+    }
+
+    pub(super) fn unauthorized() -> Problem {
+        Problem::new(
+            StatusCode::UNAUTHORIZED,
+            "unauthorized",
+            "`Authorization: Bearer` with the configured token is needed",
+        )
+        .header(hyper::header::WWW_AUTHENTICATE, "Bearer")
+    }
+
+    pub(super) fn parameter(name: &str, detail: impl std::fmt::Display) -> Problem {
+        Problem::new(
+            StatusCode::BAD_REQUEST,
+            "invalid_parameter",
+            format!("the parameter `{name}` {detail}"),
+        )
+    }
+
+    pub(super) fn pos_unknown(name: &str) -> Problem {
+        Problem::new(
+            StatusCode::NOT_FOUND,
+            "pos_unknown",
+            format!("there is no point of sale {name:?}"),
+        )
+    }
+
+    pub(super) fn order_unknown(reference: &str) -> Problem {
+        Problem::new(
+            StatusCode::NOT_FOUND,
+            "order_unknown",
+            format!("there is no order {reference:?}"),
+        )
+    }
+
+    fn unavailable(code: &'static str, detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, code, detail).header(hyper::header::RETRY_AFTER, "1")
+    }
+
+    pub(super) fn body(&self) -> Vec<u8> {
+        let mut document = Map::new();
+        document.insert("type".into(), format!("urn:surtidor:problem:{}", self.code).into());
+        document.insert("title".into(), self.code.replace('_', " ").into());
+        document.insert("status".into(), self.status.as_u16().into());
+        document.insert("detail".into(), self.detail.clone().into());
+        document.insert("code".into(), self.code.into());
+        if let Some(pointer) = &self.pointer {
+            document.insert("pointer".into(), pointer.clone().into());
+        }
+        if let Some((name, value)) = &self.member {
+            document.insert((*name).into(), value.clone());
+        }
+        Value::Object(document).to_string().into_bytes()
+    }
+}
+
+impl From<Bad> for Problem {
+    fn from(bad: Bad) -> Problem {
+        let detail = match bad.pointer.as_deref().map(|pointer| pointer.trim_start_matches('/')) {
+            Some("") | None => bad.detail,
+            Some(field) => format!("{field} {}", bad.detail),
+        };
+        Problem {
+            pointer: bad.pointer,
+            ..Problem::new(StatusCode::BAD_REQUEST, bad.code, detail)
+        }
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Problem {
+        let detail = refusal.to_string();
+        let conflict = |code| Problem::new(StatusCode::CONFLICT, code, detail.clone());
+        match refusal {
+            Refusal::PosUnknown => Problem::new(StatusCode::NOT_FOUND, "pos_unknown", detail),
+            Refusal::OrderOpen(open) => conflict("order_open").with("external_reference", open.as_str()),
+            Refusal::KeysTaken(pos) => conflict("keys_taken").with("pos", pos.as_str()),
+            Refusal::ReferenceUsed(_) => conflict("reference_used"),
+            Refusal::OrderPaid(paid) => conflict("order_paid").with("external_reference", paid.as_str()),
+            Refusal::OrderNone => Problem::new(StatusCode::NOT_FOUND, "order_none", detail),
+            Refusal::OrderUnknown => Problem::new(StatusCode::NOT_FOUND, "order_unknown", detail),
+            Refusal::OrderNotPaid(status) => conflict("order_not_paid").with("order_status", status.as_str()),
+            Refusal::DeliveryContradicts => conflict("delivery_contradicts"),
+            Refusal::DeliveryAmount(_) => Problem {
+                pointer: Some("/amount".into()),
+                ..Problem::new(StatusCode::BAD_REQUEST, "invalid_field", detail)
+            },
+            Refusal::ModeNotServed(mode) => {
+                Problem::new(StatusCode::NOT_IMPLEMENTED, "mode_not_served", detail).with("mode", mode.as_str())
+            }
+        }
+    }
+}
+
+impl From<Denied> for Problem {
+    fn from(denied: Denied) -> Problem {
+        let detail = denied.to_string();
+        match denied {
+            Denied::Refused(refusal) => refusal.into(),
+            Denied::Full => Problem::new(StatusCode::INSUFFICIENT_STORAGE, "storage_full", detail),
+            Denied::Busy => Problem::unavailable("busy", detail),
+            Denied::InDoubt => Problem::unavailable("in_doubt", detail),
+            Denied::Stopped => Problem::unavailable("shutting_down", detail),
+            Denied::Damaged(_) => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "log_damaged", detail),
+            Denied::Failed(_) => Problem::unavailable("log_failed", detail),
+        }
+    }
+}
+
+impl From<ReadError> for Problem {
+    fn from(error: ReadError) -> Problem {
+        let detail = error.to_string();
+        match error {
+            ReadError::Busy => Problem::unavailable("busy", detail),
+            ReadError::Log(LogError::Damaged(_)) => {
+                Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "log_damaged", detail)
+            }
+            ReadError::Log(LogError::Full | LogError::Failed(_)) => Problem::unavailable("log_failed", detail),
+        }
+    }
+}
+
+impl From<FollowError> for Problem {
+    fn from(error: FollowError) -> Problem {
+        let detail = error.to_string();
+        match error {
+            FollowError::Gone { oldest, .. } => {
+                Problem::new(StatusCode::GONE, "events_trimmed", detail).with("oldest", oldest)
+            }
+            FollowError::Read(error) => error.into(),
+        }
+    }
+}
+
+impl From<BodyError> for Problem {
+    fn from(error: BodyError) -> Problem {
+        match error {
+            BodyError::TooLarge => Problem::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "body_too_large",
+                format!("a body has at most {} bytes", limits::BODY_BYTES),
+            ),
+            BodyError::TooSlow => Problem::new(StatusCode::REQUEST_TIMEOUT, "body_too_slow", error.to_string()),
+            BodyError::Broken => Problem::new(StatusCode::BAD_REQUEST, "invalid_body", error.to_string()),
+        }
+    }
+}

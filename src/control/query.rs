@@ -1,0 +1,94 @@
+//! A request's path and parameters, decoded. An unknown parameter is refused: `?replcae=true` must not be a plain push.
+
+use super::problem::Problem;
+
+/// The parts of a path between its slashes.
+pub(super) fn path(path: &str) -> Vec<String> {
+    path.trim_start_matches('/')
+        .split('/')
+        .map(|part| decoded(part, false))
+        .collect()
+}
+
+#[derive(Debug)]
+pub(super) struct Parameters(Vec<(String, String)>);
+
+impl Parameters {
+    pub(super) fn read(query: Option<&str>) -> Parameters {
+        let pairs = query
+            .unwrap_or("")
+            .split('&')
+            .filter(|pair| !pair.is_empty())
+            .map(|pair| {
+                let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+                (decoded(name, true), decoded(value, true))
+            });
+        Parameters(pairs.collect())
+    }
+
+    /// The first of its name; the others of that name go with it.
+    pub(super) fn take(&mut self, name: &str) -> Option<String> {
+        let value = self.0.iter().find(|(n, _)| n == name).map(|(_, value)| value.clone());
+        self.0.retain(|(n, _)| n != name);
+        value
+    }
+
+    pub(super) fn parsed<T, E: std::fmt::Display>(
+        &mut self,
+        name: &str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Result<Option<T>, Problem> {
+        self.take(name)
+            .map(|value| parse(&value).map_err(|error| Problem::parameter(name, error)))
+            .transpose()
+    }
+
+    pub(super) fn finish(self) -> Result<(), Problem> {
+        match self.0.first() {
+            None => Ok(()),
+            Some((name, _)) => Err(Problem::parameter(name, "is not known here")),
+        }
+    }
+}
+
+/// Percent-decoded; what is no escape stays as it is.
+fn decoded(text: &str, plus_is_space: bool) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, tail @ ..] = rest {
+        let hex = |byte: u8| char::from(byte).to_digit(16);
+        match (first, tail) {
+            (b'%', [high, low, after @ ..]) if let (Some(h), Some(l)) = (hex(*high), hex(*low)) => {
+                bytes.push((h * 16 + l) as u8);
+                rest = after;
+                continue;
+            }
+            (b'+', _) if plus_is_space => bytes.push(b' '),
+            _ => bytes.push(*first),
+        }
+        rest = tail;
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_decoded() {
+        assert_eq!(path("/v1/pos/A%2FB"), ["v1", "pos", "A/B"]);
+        assert_eq!(path("/v1/pos/"), ["v1", "pos", ""]);
+        assert_eq!(path("/%zz%4"), ["%zz%4"]);
+    }
+
+    #[test]
+    fn parameters_are_taken_by_name_and_unknown_ones_refused() {
+        let mut parameters = Parameters::read(Some("a=1+2&b=%41&a=3&&c"));
+        assert_eq!(parameters.take("a").as_deref(), Some("1 2"));
+        assert_eq!(parameters.take("b").as_deref(), Some("A"));
+        assert_eq!(parameters.take("z"), None);
+        assert_eq!(parameters.finish().expect_err("c is left").code, "invalid_parameter");
+        assert!(Parameters::read(None).finish().is_ok());
+    }
+}

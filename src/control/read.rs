@@ -1,0 +1,256 @@
+//! From a controller's JSON to the domain. Whatever comes out of here is valid.
+
+use super::json::{Bad, Field, Object};
+use crate::config::Account;
+use crate::domain::account::LatePayment;
+use crate::domain::command::Report;
+use crate::domain::id::{ExternalPosId, ExternalStoreId, Reference};
+use crate::domain::money::{BadAmount, Currency, Money};
+use crate::domain::order::{Content, Item, Items, Metadata, PictureUrl, Quantity, UnitMeasure};
+use crate::domain::pos::{External, Mode, PollKey, Registration, Waiting, Word};
+use crate::domain::text::Text;
+use crate::limits;
+
+type Read<T> = Result<T, Bad>;
+
+/// A registration but for its account, which the body may leave out.
+pub(super) struct RegistrationBody {
+    pub(super) account: Option<String>,
+    mode: Mode,
+    keys: Option<PollKey>,
+    name: Option<crate::domain::pos::Name>,
+    require_lease: bool,
+    url_secret: bool,
+    external: External,
+}
+
+impl RegistrationBody {
+    pub(super) fn of(self, account: &Account) -> Registration {
+        Registration {
+            account: account.id.clone(),
+            mode: self.mode,
+            keys: self.keys,
+            name: self.name,
+            require_lease: self.require_lease,
+            url_secret: self.url_secret,
+            external: (self.external != External::default()).then(|| Box::new(self.external)),
+        }
+    }
+}
+
+/// `names` are the configured poll keys, in their order.
+pub(super) fn registration(body: &Field<'_>, names: &[String]) -> Read<RegistrationBody> {
+    let mut object = body.object()?;
+    let mode = optional(&mut object, "mode", |field| {
+        field.word("unattended, attended or intent", Mode::parse)
+    })?;
+    let mode = mode.unwrap_or_default();
+    let keys = match object.take("keys") {
+        Some(field) => Some(poll_key(&field, names)?),
+        None if mode == Mode::Unattended => return Err(object.require("keys").expect_err("taken just now")),
+        None => None,
+    };
+    let read = RegistrationBody {
+        account: optional(&mut object, "account", |field| Ok(field.string()?.into_owned()))?,
+        mode,
+        keys,
+        name: optional(&mut object, "name", |field| field.parsed(Text::parse))?,
+        require_lease: optional(&mut object, "require_lease", Field::boolean)?.unwrap_or(false),
+        url_secret: optional(&mut object, "url_secret", Field::boolean)?.unwrap_or(true),
+        external: External {
+            pos: optional(&mut object, "external_id", |field| field.parsed(ExternalPosId::parse))?,
+            store: optional(&mut object, "external_store_id", |field| {
+                field.parsed(ExternalStoreId::parse)
+            })?,
+        },
+    };
+    object.finish("account, mode, keys, name, require_lease, url_secret, external_id and external_store_id")?;
+    Ok(read)
+}
+
+fn poll_key(field: &Field<'_>, names: &[String]) -> Read<PollKey> {
+    let mut object = field.object()?;
+    let fields = names
+        .iter()
+        .map(|name| object.require(name))
+        .collect::<Read<Vec<_>>>()?;
+    let values = fields.iter().map(Field::string).collect::<Read<Vec<_>>>()?;
+    object.finish(&names.join(", "))?;
+    PollKey::new(&values).map_err(|wrong| {
+        fields[wrong].bad(format!(
+            "must have 1 to {} bytes and no control characters",
+            limits::POLL_VALUE_LEN
+        ))
+    })
+}
+
+pub(super) fn state(body: &Field<'_>) -> Read<(Word, Option<u64>)> {
+    let mut object = body.object()?;
+    let waiting = object
+        .require("state")?
+        .word("in_process, unavailable or timeout", Waiting::parse)?;
+    let message = optional(&mut object, "message", |field| field.parsed(Text::parse))?;
+    let lease = optional(&mut object, "lease_seconds", lease_seconds)?;
+    object.finish("state, message and lease_seconds")?;
+    Ok((Word { waiting, message }, lease))
+}
+
+pub(super) fn lease(body: &Field<'_>) -> Read<u64> {
+    let mut object = body.object()?;
+    let seconds = lease_seconds(&object.require("seconds")?)?;
+    object.finish("seconds")?;
+    Ok(seconds)
+}
+
+fn lease_seconds(field: &Field<'_>) -> Read<u64> {
+    within(field, field.whole()?, limits::LEASE_SECONDS)
+}
+
+fn within(field: &Field<'_>, number: u64, range: std::ops::RangeInclusive<u64>) -> Read<u64> {
+    if range.contains(&number) {
+        Ok(number)
+    } else {
+        Err(field.bad(format!("must be {} to {}", range.start(), range.end())))
+    }
+}
+
+/// An order's reference, if it has one, and what is asked for.
+pub(super) fn order(body: &Field<'_>, currency: Currency) -> Read<(Option<Reference>, Content)> {
+    let mut object = body.object()?;
+    let reference = optional(&mut object, "external_reference", |field| {
+        field.parsed(Reference::parse)
+    })?;
+    let items = match (object.take("items"), object.take("amount")) {
+        (Some(items), None) => item_list(&items, currency)?,
+        (None, Some(amount)) => short_form(&mut object, &amount, currency)?,
+        (Some(_), Some(amount)) => return Err(amount.bad("must be left out where items are given")),
+        (None, None) => return Err(object.require("items").expect_err("taken just now")),
+    };
+    let content = Content {
+        items,
+        expires_in_seconds: optional(&mut object, "expires_in_seconds", |field| {
+            within(field, field.whole()?, limits::EXPIRES_IN_SECONDS)
+        })?
+        .unwrap_or(limits::EXPIRES_IN_SECONDS_DEFAULT),
+        metadata: optional(&mut object, "metadata", metadata)?,
+        late_payment: optional(&mut object, "late_payment", |field| {
+            field.word("report, refund or accept", late_payment)
+        })?,
+    };
+    object.finish(
+        "external_reference, items (or amount, title and description), expires_in_seconds, metadata and late_payment",
+    )?;
+    Ok((reference, content))
+}
+
+fn item_list(field: &Field<'_>, currency: Currency) -> Read<Items> {
+    let items = field
+        .array()?
+        .iter()
+        .map(|item| read_item(item, currency))
+        .collect::<Read<Vec<_>>>()?;
+    Items::new(items).map_err(|error| field.bad(error))
+}
+
+fn read_item(field: &Field<'_>, currency: Currency) -> Read<Item> {
+    let mut object = field.object()?;
+    let title = object.require("title")?.parsed(Text::parse)?;
+    let description = optional(&mut object, "description", |field| field.parsed(Text::parse))?;
+    let quantity = object.require("quantity")?;
+    let item = Item {
+        description: match description {
+            Some(description) => description,
+            None => Text::parse(title.as_str()).map_err(|error| field.bad(error))?,
+        },
+        title,
+        quantity: u32::try_from(quantity.whole()?)
+            .ok()
+            .and_then(Quantity::new)
+            .ok_or_else(|| quantity.bad(format!("must be 1 to {}", limits::QUANTITY)))?,
+        unit_price: amount(&object.require("unit_price")?, currency)?,
+        sku_number: optional(&mut object, "sku_number", |field| field.parsed(Text::parse))?,
+        category: optional(&mut object, "category", |field| field.parsed(Text::parse))?,
+        unit_measure: optional(&mut object, "unit_measure", |field| {
+            field.word("unit or pack", UnitMeasure::parse)
+        })?,
+        picture_url: optional(&mut object, "picture_url", picture_url)?,
+    };
+    object.finish("title, description, quantity, unit_price, sku_number, category, unit_measure and picture_url")?;
+    Ok(item)
+}
+
+/// `{"amount":"18525.50","title":"SUPER"}`: one item.
+fn short_form(object: &mut Object<'_>, price: &Field<'_>, currency: Currency) -> Read<Items> {
+    let title = object.require("title")?;
+    let description = optional(object, "description", |field| field.parsed(Text::parse))?;
+    let item = Item {
+        description: match description {
+            Some(description) => description,
+            None => title.parsed(Text::parse)?,
+        },
+        title: title.parsed(Text::parse)?,
+        quantity: Quantity::ONE,
+        unit_price: amount(price, currency)?,
+        sku_number: None,
+        category: None,
+        unit_measure: None,
+        picture_url: None,
+    };
+    Items::new(vec![item]).map_err(|error| price.bad(error))
+}
+
+fn amount(field: &Field<'_>, currency: Currency) -> Read<Money> {
+    Money::parse(&field.digits()?, currency).map_err(|error: BadAmount| field.bad(error))
+}
+
+fn picture_url(field: &Field<'_>) -> Read<PictureUrl> {
+    let url: PictureUrl = field.parsed(Text::parse)?;
+    let is_url = ["https://", "http://"]
+        .iter()
+        .any(|scheme| url.as_str().starts_with(scheme));
+    if is_url && !url.as_str().contains(' ') {
+        Ok(url)
+    } else {
+        Err(field.bad("must be an http or https URL"))
+    }
+}
+
+fn metadata(field: &Field<'_>) -> Read<Metadata> {
+    field.object()?;
+    let text = field.canonical()?;
+    if text.len() > limits::METADATA_LEN {
+        return Err(field.bad(format!("must have at most {} bytes", limits::METADATA_LEN)));
+    }
+    Ok(Metadata(text.into()))
+}
+
+fn late_payment(word: &str) -> Option<LatePayment> {
+    match word {
+        "report" => Some(LatePayment::Report),
+        "refund" => Some(LatePayment::Refund),
+        "accept" => Some(LatePayment::Accept),
+        _ => None,
+    }
+}
+
+pub(super) fn delivery(body: &Field<'_>) -> Read<Report> {
+    let mut object = body.object()?;
+    let result = object.require("result")?;
+    let failed = result.word("dispensed or failed", |word| match word {
+        "dispensed" => Some(false),
+        "failed" => Some(true),
+        _ => None,
+    })?;
+    if !failed {
+        object.finish("result")?;
+        return Ok(Report::Dispensed);
+    }
+    let amount = optional(&mut object, "amount", |field| Ok(field.digits()?.into_owned()))?;
+    let reason = optional(&mut object, "reason", |field| field.parsed(Text::parse))?;
+    object.finish("result, amount and reason")?;
+    Ok(Report::Failed { amount, reason })
+}
+
+fn optional<'a, T>(object: &mut Object<'a>, name: &str, read: impl FnOnce(&Field<'a>) -> Read<T>) -> Read<Option<T>> {
+    object.take(name).map(|field| read(&field)).transpose()
+}

@@ -1,0 +1,467 @@
+//! From the domain to the JSON that controllers are answered with. Amounts are strings with the currency's decimals.
+
+use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
+
+use crate::domain::account::LatePayment;
+use crate::domain::command::Event;
+use crate::domain::id::Timestamp;
+use crate::domain::money::Money;
+use crate::domain::order::{Delivery, Facts, Item, Metadata, Order, Payment};
+use crate::domain::pos::{PollKey, Pos, Registration, Standing};
+use crate::engine::Record;
+use crate::limits;
+use crate::log::Entry;
+
+pub(super) fn to_json(value: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).expect("maps have string keys, and nothing else can fail")
+}
+
+/// `2026-11-21T14:05:09.123Z`
+struct Time(Timestamp);
+
+impl Serialize for Time {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let time = jiff::Timestamp::from_millisecond(self.0.0).unwrap_or(jiff::Timestamp::MAX);
+        serializer.collect_str(&time.strftime("%Y-%m-%dT%H:%M:%S%.3fZ"))
+    }
+}
+
+/// The digits of an amount, as a string.
+struct Digits(Money);
+
+impl Serialize for Digits {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+/// Poll keys under their configured names.
+struct Keys<'a>(&'a [String], &'a PollKey);
+
+impl Serialize for Keys<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().zip(self.1.values()))
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct PosView<'a> {
+    pos: &'a str,
+    name: Option<&'a str>,
+    account: &'a str,
+    mode: &'static str,
+    keys: Option<Keys<'a>>,
+    state: &'static str,
+    message: Option<&'a str>,
+    lease_until: Option<Time>,
+    order: Option<OrderView<'a>>,
+    rev: u64,
+    require_lease: bool,
+    url_secret: bool,
+    external_id: Option<&'a str>,
+    external_store_id: Option<&'a str>,
+}
+
+/// `names` are the configured poll keys.
+pub(super) fn pos<'a>(record: &'a Record, names: &'a [String]) -> PosView<'a> {
+    let Pos {
+        id,
+        registration,
+        open,
+        lease,
+        ..
+    } = &record.pos;
+    let external = registration.external.as_deref();
+    let standing = record.pos.standing();
+    PosView {
+        pos: id.as_str(),
+        name: registration.name.as_ref().map(|name| name.as_str()),
+        account: registration.account.as_str(),
+        mode: registration.mode.as_str(),
+        keys: registration.keys.as_ref().map(|keys| Keys(names, keys)),
+        state: standing.name(),
+        message: match standing {
+            Standing::Waiting(word) => word.message.as_ref().map(|message| message.as_str()),
+            Standing::Withheld(_) | Standing::Ready(_) => None,
+        },
+        lease_until: lease.map(Time),
+        order: open.as_deref().map(order),
+        rev: record.rev.0,
+        require_lease: registration.require_lease,
+        url_secret: registration.url_secret,
+        external_id: external
+            .and_then(|external| external.pos.as_ref())
+            .map(|id| id.as_str()),
+        external_store_id: external
+            .and_then(|external| external.store.as_ref())
+            .map(|id| id.as_str()),
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct OrderView<'a> {
+    external_reference: &'a str,
+    pos: &'a str,
+    status: &'static str,
+    amount: Digits,
+    currency_id: &'static str,
+    items: Vec<ItemView<'a>>,
+    metadata: Option<&'a RawValue>,
+    created_at: Time,
+    expires_at: Time,
+    shown_at: Option<Time>,
+    ended_at: Option<Time>,
+    late_payment: &'static str,
+    payments: Vec<PaymentView>,
+    /// None are made yet.
+    refunds: [(); 0],
+    delivery: Option<DeliveryView<'a>>,
+}
+
+pub(super) fn order(order: &Order) -> OrderView<'_> {
+    OrderView {
+        external_reference: order.reference.as_str(),
+        pos: order.pos.as_str(),
+        status: order.status.as_str(),
+        amount: Digits(order.amount()),
+        currency_id: order.currency().code(),
+        items: order.content.items.iter().map(item).collect(),
+        metadata: order.content.metadata.as_ref().and_then(raw),
+        created_at: Time(order.created_at),
+        expires_at: Time(order.expires_at),
+        shown_at: order.shown_at.map(Time),
+        ended_at: order.ended_at.map(Time),
+        late_payment: match order.late_payment {
+            LatePayment::Report => "report",
+            LatePayment::Refund => "refund",
+            LatePayment::Accept => "accept",
+        },
+        payments: order.payments.iter().map(payment).collect(),
+        refunds: [],
+        delivery: order
+            .delivery
+            .as_ref()
+            .map(|(reported, at)| delivery(reported, Some(*at))),
+    }
+}
+
+/// It was JSON when it came in, and the log's checksum says that it still is what it was.
+fn raw(metadata: &Metadata) -> Option<&RawValue> {
+    serde_json::from_str(&metadata.0).ok()
+}
+
+#[derive(Serialize)]
+struct ItemView<'a> {
+    title: &'a str,
+    description: &'a str,
+    quantity: u32,
+    unit_price: Digits,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sku_number: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    category: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unit_measure: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    picture_url: Option<&'a str>,
+}
+
+fn item(item: &Item) -> ItemView<'_> {
+    ItemView {
+        title: item.title.as_str(),
+        description: item.description.as_str(),
+        quantity: item.quantity.get(),
+        unit_price: Digits(item.unit_price),
+        sku_number: item.sku_number.as_ref().map(|sku| sku.as_str()),
+        category: item.category.as_ref().map(|category| category.as_str()),
+        unit_measure: item.unit_measure.map(|unit| unit.as_str()),
+        picture_url: item.picture_url.as_ref().map(|url| url.as_str()),
+    }
+}
+
+#[derive(Serialize)]
+struct PaymentView {
+    id: u64,
+    merchant_order: Option<u64>,
+    amount: Digits,
+    status: &'static str,
+    approved_at: Option<Time>,
+}
+
+/// Only approved payments are recorded.
+fn payment(payment: &Payment) -> PaymentView {
+    PaymentView {
+        id: payment.id,
+        merchant_order: payment.merchant_order,
+        amount: Digits(payment.amount),
+        status: "approved",
+        approved_at: payment.approved_at.map(Time),
+    }
+}
+
+#[derive(Serialize)]
+struct DeliveryView<'a> {
+    result: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    amount: Option<Digits>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    at: Option<Time>,
+}
+
+fn delivery(delivery: &Delivery, at: Option<Timestamp>) -> DeliveryView<'_> {
+    let at = at.map(Time);
+    match delivery {
+        Delivery::Dispensed => DeliveryView {
+            result: "dispensed",
+            amount: None,
+            reason: None,
+            at,
+        },
+        Delivery::Failed { amount, reason } => DeliveryView {
+            result: "failed",
+            amount: amount.map(Digits),
+            reason: reason.as_ref().map(|reason| reason.as_str()),
+            at,
+        },
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct PosPage<'a> {
+    pub(super) pos: Vec<PosView<'a>>,
+    pub(super) next: Option<String>,
+}
+
+#[derive(Serialize)]
+pub(super) struct OrderPage<'a> {
+    pub(super) orders: Vec<OrderView<'a>>,
+    pub(super) next: Option<String>,
+}
+
+#[derive(Serialize)]
+pub(super) struct EventView<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) seq: Option<u64>,
+    pos: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rev: Option<u64>,
+    at: Time,
+    #[serde(rename = "type")]
+    pub(super) kind: &'static str,
+    #[serde(flatten)]
+    order: Option<FactsView<'a>>,
+    #[serde(flatten)]
+    rest: Rest<'a>,
+}
+
+#[derive(Serialize)]
+struct FactsView<'a> {
+    external_reference: &'a str,
+    amount: Digits,
+    currency_id: &'static str,
+    metadata: Option<&'a RawValue>,
+}
+
+fn facts(facts: &Facts) -> FactsView<'_> {
+    FactsView {
+        external_reference: facts.reference.as_str(),
+        amount: Digits(facts.amount),
+        currency_id: facts.amount.currency().code(),
+        metadata: facts.metadata.as_ref().and_then(raw),
+    }
+}
+
+/// What an event has beside what all have.
+#[derive(Serialize, Default)]
+struct Rest<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    account: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mode: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<Time>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payments: Option<Vec<PaymentView>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    late: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    excess: Option<Digits>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    action: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delivery: Option<DeliveryView<'a>>,
+}
+
+/// The events of an entry after event number `after`.
+pub(super) fn events(entry: &Entry, after: u64) -> impl Iterator<Item = EventView<'_>> {
+    let numbered = (entry.seq * limits::EVENTS_PER_ENTRY..).zip(&entry.events);
+    numbered.filter(move |(seq, _)| *seq > after).map(|(seq, event)| {
+        let (kind, order, rest) = event_view(event);
+        EventView {
+            seq: Some(seq),
+            pos: entry.pos.as_str(),
+            rev: Some(entry.rev.0),
+            at: Time(entry.at),
+            kind,
+            order,
+            rest,
+        }
+    })
+}
+
+/// Live only: it has no number.
+pub(super) fn scanned(pos: &crate::domain::id::PosId, at: Timestamp) -> EventView<'_> {
+    EventView {
+        seq: None,
+        pos: pos.as_str(),
+        rev: None,
+        at: Time(at),
+        kind: "scanned",
+        order: None,
+        rest: Rest::default(),
+    }
+}
+
+fn event_view(event: &Event) -> (&'static str, Option<FactsView<'_>>, Rest<'_>) {
+    let of_order = |kind, about, rest| (kind, Some(facts(about)), rest);
+    let list = |payments: &[Payment]| Some(payments.iter().map(payment).collect());
+    match event {
+        Event::Registered(registration) => ("pos_registered", None, registered(registration)),
+        Event::Changed(registration) => ("pos_changed", None, registered(registration)),
+        Event::Removed => ("pos_removed", None, Rest::default()),
+        Event::StateChanged { to, message } => {
+            let message = message.as_ref().map(|message| message.as_str());
+            (
+                "state_changed",
+                None,
+                Rest {
+                    state: Some(to.as_str()),
+                    message,
+                    ..Rest::default()
+                },
+            )
+        }
+        Event::OrderReady(order) => {
+            let about = FactsView {
+                external_reference: order.reference.as_str(),
+                amount: Digits(order.amount()),
+                currency_id: order.currency().code(),
+                metadata: order.content.metadata.as_ref().and_then(raw),
+            };
+            (
+                "order_ready",
+                Some(about),
+                Rest {
+                    expires_at: Some(Time(order.expires_at)),
+                    ..Rest::default()
+                },
+            )
+        }
+        Event::OrderShown(about) => of_order("order_shown", about, Rest::default()),
+        Event::OrderCanceled { facts: about, reason } => {
+            let reason = reason.map(|reason| reason.as_str());
+            of_order(
+                "order_canceled",
+                about,
+                Rest {
+                    reason,
+                    ..Rest::default()
+                },
+            )
+        }
+        Event::OrderReplaced(about) => of_order("order_replaced", about, Rest::default()),
+        Event::OrderExpired(about) => of_order("order_expired", about, Rest::default()),
+        Event::OrderPaid {
+            facts: about,
+            payments,
+            late,
+        } => {
+            let late = late.then_some(true);
+            of_order(
+                "order_paid",
+                about,
+                Rest {
+                    payments: list(payments),
+                    late,
+                    ..Rest::default()
+                },
+            )
+        }
+        Event::PaymentPartial { facts: about, payments } => of_order(
+            "payment_partial",
+            about,
+            Rest {
+                payments: list(payments),
+                ..Rest::default()
+            },
+        ),
+        Event::LatePayment {
+            facts: about,
+            payments,
+            action,
+        } => {
+            let action = Some(action.as_str());
+            of_order(
+                "late_payment",
+                about,
+                Rest {
+                    payments: list(payments),
+                    action,
+                    ..Rest::default()
+                },
+            )
+        }
+        Event::Overpaid {
+            facts: about,
+            payments,
+            excess,
+            action,
+        } => {
+            let (excess, action) = (Some(Digits(*excess)), Some(action.as_str()));
+            of_order(
+                "overpaid",
+                about,
+                Rest {
+                    payments: list(payments),
+                    excess,
+                    action,
+                    ..Rest::default()
+                },
+            )
+        }
+        Event::DeliveryReported {
+            facts: about,
+            delivery: reported,
+        } => {
+            let delivery = Some(delivery(reported, None));
+            of_order(
+                "delivery_reported",
+                about,
+                Rest {
+                    delivery,
+                    ..Rest::default()
+                },
+            )
+        }
+    }
+}
+
+fn registered(registration: &Registration) -> Rest<'_> {
+    Rest {
+        account: Some(registration.account.as_str()),
+        mode: Some(registration.mode.as_str()),
+        name: registration.name.as_ref().map(|name| name.as_str()),
+        ..Rest::default()
+    }
+}
