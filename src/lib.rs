@@ -18,3 +18,5 @@ pub mod engine;
 
 pub mod net;
 pub mod poll;
+
+pub mod cli;
