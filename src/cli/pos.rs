@@ -92,7 +92,7 @@ struct ListArgs {
 
 /// Shows one point of sale: its state, lease and open order
 ///
-/// With --json all that the server knows of it.
+/// What has no value is left out. With --json all that the server knows of it, the items of the open order too.
 #[derive(Args)]
 #[command(after_help = "Example:
   surtidor pos show PUMP4")]
