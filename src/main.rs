@@ -1,27 +1,20 @@
 //! Arguments in, exit code out.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use surtidor::cli::{self, Screen};
+use surtidor::config;
 
 fn main() -> ExitCode {
     let cli = match cli::parse() {
         Ok(cli) => cli,
         Err(code) => return code,
     };
+    let env = config::environment();
+    let no_color = env.get("NO_COLOR").is_some_and(|value| !value.is_empty());
     let mut stdout = std::io::stdout().lock();
-    let mut screen = Screen::stdout(
-        &mut stdout,
-        std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()),
-    );
-    match cli::run(cli, &socket(), &mut screen) {
+    match cli::run(cli, &env, &mut Screen::stdout(&mut stdout, no_color)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => cli::report(&failure),
     }
-}
-
-/// Where a server is looked for: the variable, else the root's place.
-fn socket() -> PathBuf {
-    std::env::var_os("SURTIDOR_SOCKET").map_or_else(|| "/run/surtidor/control.sock".into(), PathBuf::from)
 }

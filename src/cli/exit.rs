@@ -6,6 +6,8 @@ use std::process::ExitCode;
 
 use serde::Deserialize;
 
+use crate::config::Fault;
+
 /// Every exit code. The large ones are those of `sysexits.h`, which service managers know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -60,6 +62,9 @@ pub enum Failure {
     Refused(Box<Problem>),
     #[error("{0}")]
     Usage(String),
+    /// All that is wrong with it, a line each.
+    #[error("{}", lines(.0))]
+    Configuration(Vec<Fault>),
     /// `server` is where we looked for it; `why` ends the sentence.
     #[error("{server} {why}")]
     Unreachable { server: String, why: String },
@@ -76,6 +81,7 @@ impl Failure {
         match self {
             Failure::Refused(_) | Failure::Rows { .. } => Exit::Refused,
             Failure::Usage(_) => Exit::Usage,
+            Failure::Configuration(_) => Exit::Configuration,
             Failure::Unreachable { .. } => Exit::Unreachable,
             // Whoever read our output has read enough: `watch | head`.
             Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Ok,
@@ -102,6 +108,10 @@ impl Failure {
             _ => None,
         }
     }
+}
+
+fn lines(faults: &[Fault]) -> String {
+    faults.iter().map(Fault::to_string).collect::<Vec<_>>().join("\n")
 }
 
 /// The server's refusal, as it came (RFC 9457), or what can be said of an answer that is none.

@@ -1,12 +1,10 @@
 //! `surtidor lease`.
 
-use std::path::Path;
-
 use clap::Args;
 use hyper::Method;
 use serde_json::json;
 
-use super::{Failure, Options, Screen, body};
+use super::{Environment, Failure, Options, Screen, body};
 use crate::domain::id::PosId;
 use crate::limits::LEASE_SECONDS;
 
@@ -28,9 +26,9 @@ pub struct LeaseArgs {
     options: Options,
 }
 
-pub fn run(args: LeaseArgs, socket: &Path, screen: &mut Screen<'_>) -> Result<(), Failure> {
+pub fn run(args: LeaseArgs, env: &Environment, screen: &mut Screen<'_>) -> Result<(), Failure> {
     let LeaseArgs { pos, seconds, options } = args;
-    options.ask(socket, async |mut session| {
+    options.ask(env, async |mut session| {
         session
             .call(
                 Method::PUT,

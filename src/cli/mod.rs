@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand, and the only place that prints. No rule of selling lives here: commands
 //! ask the server over its control socket and show what it says.
 
+mod check;
 mod client;
 mod completions;
 mod exit;
@@ -9,16 +10,19 @@ mod lease;
 mod order;
 mod pos;
 mod screen;
+mod settings;
 mod sse;
 mod state;
+mod url;
 mod watch;
 mod wire;
 
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::future::Future;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -26,8 +30,12 @@ use clap::{Args, Parser, Subcommand};
 
 use client::{Place, Session};
 pub use exit::{Exit, Failure};
-pub use pos::poll_url;
 pub use screen::Screen;
+
+use crate::config;
+
+/// The process's environment, as `config` reads it.
+pub type Environment = BTreeMap<String, String>;
 
 /// Takes payments by Mercado Pago's QR codes on petrol pumps and vending machines.
 ///
@@ -42,6 +50,7 @@ pub struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Check(check::CheckArgs),
     Pos(pos::PosArgs),
     State(state::StateArgs),
     Lease(lease::LeaseArgs),
@@ -74,11 +83,15 @@ struct Options {
 }
 
 impl Options {
-    fn place(&self, default_socket: &Path) -> Result<Place, Failure> {
+    fn place(&self, env: &Environment) -> Result<Place, Failure> {
         let Some(url) = &self.url else {
-            return Ok(Place::Socket(
-                self.socket.clone().unwrap_or_else(|| default_socket.into()),
-            ));
+            let named = self
+                .socket
+                .clone()
+                .or_else(|| env.get("SURTIDOR_SOCKET").map(PathBuf::from));
+            let socket = named.or_else(config::default_socket);
+            let nowhere = || Failure::Usage("there is no home folder to look in: say where with --socket PATH".into());
+            return socket.map(Place::Socket).ok_or_else(nowhere);
         };
         let Some(file) = &self.token_file else {
             return Err(Failure::Usage(
@@ -91,25 +104,26 @@ impl Options {
     }
 
     /// Opens a session and runs `work` with it to its end.
-    fn ask<F, W>(&self, default_socket: &Path, work: W) -> Result<(), Failure>
+    fn ask<F, W>(&self, env: &Environment, work: W) -> Result<(), Failure>
     where
         W: FnOnce(Session) -> F,
         F: Future<Output = Result<(), Failure>>,
     {
-        let place = Arc::new(self.place(default_socket)?);
+        let place = Arc::new(self.place(env)?);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async { work(Session::open(place).await?).await })
     }
 }
 
-/// Does what was asked. `default_socket` is where the server is looked for if the command line does not say.
-pub fn run(cli: Cli, default_socket: &Path, screen: &mut Screen<'_>) -> Result<(), Failure> {
+/// Does what was asked.
+pub fn run(cli: Cli, env: &Environment, screen: &mut Screen<'_>) -> Result<(), Failure> {
     match cli.command {
-        Command::Pos(args) => pos::run(args, default_socket, screen),
-        Command::State(args) => state::run(args, default_socket, screen),
-        Command::Lease(args) => lease::run(args, default_socket, screen),
-        Command::Order(args) => order::run(args, default_socket, screen),
-        Command::Watch(args) => watch::run(args, default_socket, screen),
+        Command::Check(args) => check::run(args, env, screen),
+        Command::Pos(args) => pos::run(args, env, screen),
+        Command::State(args) => state::run(args, env, screen),
+        Command::Lease(args) => lease::run(args, env, screen),
+        Command::Order(args) => order::run(args, env, screen),
+        Command::Watch(args) => watch::run(args, env, screen),
         Command::Completions(args) => completions::run(&args, screen),
     }
 }
@@ -119,7 +133,10 @@ pub fn run(cli: Cli, default_socket: &Path, screen: &mut Screen<'_>) -> Result<(
 pub fn report(failure: &Failure) -> ExitCode {
     let exit = failure.exit();
     if exit != Exit::Ok {
-        eprintln!("surtidor: {failure}");
+        failure
+            .to_string()
+            .lines()
+            .for_each(|line| eprintln!("surtidor: {line}"));
         failure
             .advice()
             .iter()

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::client::{Pages, Session, parse};
 use super::screen::{Cell, Table};
 use super::wire::{Delivery, Item, Order};
-use super::{Failure, Options, Screen, body};
+use super::{Environment, Failure, Options, Screen, body};
 use crate::domain::id::{PosId, Reference};
 use crate::limits;
 
@@ -164,16 +164,16 @@ struct Deliver<'a> {
     reason: Option<&'a str>,
 }
 
-pub fn run(args: OrderArgs, socket: &Path, screen: &mut Screen<'_>) -> Result<(), Failure> {
+pub fn run(args: OrderArgs, env: &Environment, screen: &mut Screen<'_>) -> Result<(), Failure> {
     let OrderArgs { options, command } = args;
     let json = options.json;
     match command {
         OrderCommand::Push(args) => {
             // Read before the server is asked: standard input may take its time.
             let order = args.order()?;
-            options.ask(socket, async |session| push(session, &args, order, json, screen).await)
+            options.ask(env, async |session| push(session, &args, order, json, screen).await)
         }
-        OrderCommand::Show(args) => options.ask(socket, async |session| {
+        OrderCommand::Show(args) => options.ask(env, async |session| {
             call(
                 session,
                 Method::GET,
@@ -184,9 +184,9 @@ pub fn run(args: OrderArgs, socket: &Path, screen: &mut Screen<'_>) -> Result<()
             )
             .await
         }),
-        OrderCommand::Cancel(args) => options.ask(socket, async |session| cancel(session, &args, json, screen).await),
-        OrderCommand::List(args) => options.ask(socket, async |session| list(session, &args, json, screen).await),
-        OrderCommand::Deliver(args) => options.ask(socket, async |session| {
+        OrderCommand::Cancel(args) => options.ask(env, async |session| cancel(session, &args, json, screen).await),
+        OrderCommand::List(args) => options.ask(env, async |session| list(session, &args, json, screen).await),
+        OrderCommand::Deliver(args) => options.ask(env, async |session| {
             let (amount, reason) = (args.amount.as_deref(), args.reason.as_deref());
             let report = body(&Deliver {
                 result: &args.result,

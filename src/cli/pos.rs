@@ -1,18 +1,18 @@
-//! `surtidor pos`: add, list, show, remove; `import` has its own file.
+//! `surtidor pos`: add, list, show, remove; `import` and `url` have their own files.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 use hyper::Method;
 use serde::Serialize;
 
-use super::client::{Pages, Session, encode, parse};
+use super::client::{Pages, Session, parse};
 use super::import::{self, ImportArgs};
 use super::screen::{Cell, Table};
+use super::url::{self, UrlArgs};
 use super::wire::{Order, Pos};
-use super::{Failure, Options, Screen, body};
+use super::{Environment, Failure, Options, Screen, body};
 use crate::domain::id::PosId;
 
 /// Registers points of sale, and shows them
@@ -35,6 +35,7 @@ enum PosCommand {
     List(ListArgs),
     Show(ShowArgs),
     Remove(RemoveArgs),
+    Url(UrlArgs),
     Import(ImportArgs),
 }
 
@@ -142,22 +143,28 @@ fn key(text: &str) -> Result<(String, String), &'static str> {
     }
 }
 
-pub fn run(args: PosArgs, socket: &Path, screen: &mut Screen<'_>) -> Result<(), Failure> {
+pub fn run(args: PosArgs, env: &Environment, screen: &mut Screen<'_>) -> Result<(), Failure> {
     let PosArgs { options, command } = args;
     let json = options.json;
     match command {
         PosCommand::Add(args) => {
             let (pos, registration) = args.registration()?;
-            options.ask(socket, async |session| {
+            options.ask(env, async |session| {
                 add(session, &pos, &registration, json, screen).await
             })
         }
-        PosCommand::List(args) => options.ask(socket, async |session| list(session, args.limit, json, screen).await),
-        PosCommand::Show(args) => options.ask(socket, async |session| show(session, &args.pos, json, screen).await),
-        PosCommand::Remove(args) => options.ask(socket, async |session| remove(session, &args.pos, json, screen).await),
+        PosCommand::List(args) => options.ask(env, async |session| list(session, args.limit, json, screen).await),
+        PosCommand::Show(args) => options.ask(env, async |session| show(session, &args.pos, json, screen).await),
+        PosCommand::Remove(args) => options.ask(env, async |session| remove(session, &args.pos, json, screen).await),
+        PosCommand::Url(args) => {
+            let public = url::read(&args, env)?;
+            options.ask(env, async |session| {
+                url::run(session, &args.pos, &public, json, screen).await
+            })
+        }
         PosCommand::Import(args) => {
             let rows = import::open(&args)?;
-            options.ask(socket, async |session| import::run(session, rows, json, screen).await)
+            options.ask(env, async |session| import::run(session, rows, json, screen).await)
         }
     }
 }
@@ -276,29 +283,4 @@ async fn remove(mut session: Session, pos: &PosId, json: bool, screen: &mut Scre
         screen.line(&format!("{pos}: removed"))?;
     }
     Ok(())
-}
-
-/// The URL to register at Mercado Pago. `keys` in the order of the server's `poll.keys`; `tag` is the point of sale's
-/// secret, if its URL has one.
-pub fn poll_url(base: &str, path: &str, keys: &[(&str, &str)], tag: Option<&str>) -> String {
-    let pairs = keys.iter().copied().chain(tag.map(|tag| ("k", tag)));
-    let query: Vec<String> = pairs
-        .map(|(name, value)| format!("{}={}", encode(name), encode(value)))
-        .collect();
-    format!("{}{path}?{}", base.trim_end_matches('/'), query.join("&"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_poll_url_has_its_keys_in_order_and_encoded() {
-        let keys = [("locationId", "62 32"), ("positionId", "4&k=1")];
-        assert_eq!(
-            poll_url("https://pay.example.com/", "/pay-mp", &keys, Some("aB-_")),
-            "https://pay.example.com/pay-mp?locationId=62%2032&positionId=4%26k%3D1&k=aB-_"
-        );
-        assert_eq!(poll_url("http://a", "/p", &[("k1", "ñ")], None), "http://a/p?k1=%C3%B1");
-    }
 }

@@ -1,13 +1,11 @@
 //! `surtidor state`.
 
-use std::path::Path;
-
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 use hyper::Method;
 use serde::Serialize;
 
-use super::{Failure, Options, Screen, body};
+use super::{Environment, Failure, Options, Screen, body};
 use crate::domain::id::PosId;
 use crate::limits::LEASE_SECONDS;
 
@@ -45,7 +43,7 @@ struct Body<'a> {
     lease_seconds: Option<u64>,
 }
 
-pub fn run(args: StateArgs, socket: &Path, screen: &mut Screen<'_>) -> Result<(), Failure> {
+pub fn run(args: StateArgs, env: &Environment, screen: &mut Screen<'_>) -> Result<(), Failure> {
     let StateArgs {
         pos,
         state,
@@ -58,7 +56,7 @@ pub fn run(args: StateArgs, socket: &Path, screen: &mut Screen<'_>) -> Result<()
         message: message.as_deref(),
         lease_seconds: lease,
     });
-    options.ask(socket, async |mut session| {
+    options.ask(env, async |mut session| {
         session
             .call(Method::PUT, &format!("/v1/pos/{pos}/state"), asked)
             .await?;

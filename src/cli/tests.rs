@@ -8,7 +8,7 @@ use std::path::Path;
 use clap::Parser as _;
 use fake::{Fake, Reply};
 
-use super::{Cli, Exit, Failure, Screen, run};
+use super::{Cli, Environment, Exit, Failure, Screen, run};
 
 const POS: &str = r#"{"pos":"PUMP4","name":"Pump 4","account":"main","mode":"unattended","keys":{"locationId":"6232","positionId":"4"},
 "state":"ready","message":null,"lease_until":null,"require_lease":true,"rev":3,"order":null}"#;
@@ -21,7 +21,8 @@ fn surtidor(socket: &Path, words: &[&str]) -> (String, Result<(), Failure>) {
     let cli =
         Cli::try_parse_from(["surtidor"].iter().chain(words)).unwrap_or_else(|error| panic!("{words:?}: {error}"));
     let mut out = Vec::new();
-    let ended = run(cli, socket, &mut Screen::new(&mut out, false, false));
+    let env = Environment::from([("SURTIDOR_SOCKET".into(), socket.to_str().unwrap().into())]);
+    let ended = run(cli, &env, &mut Screen::new(&mut out, false, false));
     (String::from_utf8(out).unwrap(), ended)
 }
 
@@ -275,4 +276,77 @@ fn watch_goes_on_where_the_connection_broke() {
     let line = |seq: u64| format!("{seq}\t2026-11-21T14:05:09.123Z\tPUMP4\torder_paid\tT-1 18525.50 ARS late=true\n");
     assert_eq!(out, [32, 48, 64].map(line).concat());
     assert_eq!(ended.unwrap_err().to_string(), "the oldest kept is 80 (events_trimmed)");
+}
+
+#[test]
+fn a_poll_url_is_made_of_the_configuration_and_the_pos() {
+    let fake = Fake::start(|asked| match asked.target.as_str() {
+        "/v1/pos/OPEN" => Reply::new(200, &POS.replace("\"rev\":3", "\"url_secret\":false")),
+        _ => Reply::new(200, POS),
+    });
+    let (file, secret) = (fake.folder().join("s.toml"), fake.folder().join("secret"));
+    std::fs::write(&secret, "a-long-enough-secret-for-urls\n").unwrap();
+    let account = "[[account]]\nid = \"main\"\ncollector_id = 1\nsite = \"MLA\"\n";
+    let poll = format!(
+        "[poll]\nkeys = [\"positionId\", \"locationId\"]\nsecret_file = {:?}\n",
+        secret
+    );
+    let notifications = "[notifications]\npublic_url = \"https://pay.example.com/notifications\"\n";
+    std::fs::write(&file, format!("{poll}{notifications}{account}")).unwrap();
+    let url = |pos: &str, more: &[&str]| {
+        printed(
+            &fake,
+            &[&["pos", "url", pos, "--config", file.to_str().unwrap()], more].concat(),
+        )
+    };
+    let tagged = url("PUMP4", &[]);
+    let (plain, tag) = tagged.trim().split_once("&k=").unwrap();
+    assert_eq!(plain, "https://pay.example.com/pay-mp?positionId=4&locationId=6232");
+    assert_eq!(tag.len(), 22);
+    let open = url("OPEN", &["--base", "http://10.0.0.1:8080/"]);
+    assert_eq!(open, "http://10.0.0.1:8080/pay-mp?positionId=4&locationId=6232\n");
+
+    std::fs::write(&file, format!("[poll]\nkeys = [\"pump\"]\n{account}")).unwrap();
+    let words = ["pos", "url", "PUMP4", "--config", file.to_str().unwrap()];
+    assert!(
+        surtidor(fake.socket(), &words)
+            .1
+            .unwrap_err()
+            .to_string()
+            .contains("--base")
+    );
+    let words = [&words[..], &["--base", "http://a"]].concat();
+    assert!(
+        surtidor(fake.socket(), &words)
+            .1
+            .unwrap_err()
+            .to_string()
+            .contains("poll.keys are pump here")
+    );
+}
+
+#[test]
+fn check_names_all_that_is_wrong() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("s.toml");
+    let check = || {
+        surtidor(
+            folder.path(),
+            &["check", "--config", file.to_str().unwrap(), "--data-dir", "/tmp/d"],
+        )
+    };
+    std::fs::write(&file, "[[account]]\nid = \"main\"\ncollector_id = 1\nsite = \"MLA\"\n").unwrap();
+    let (out, ended) = check();
+    ended.unwrap();
+    assert!(out.contains("data\t/tmp/d\naccount\tmain (MLA)\n"), "{out}");
+    assert!(out.ends_with("The configuration is right.\n"));
+    std::fs::write(&file, "[poll]\nlisen = 1\n[[account]]\nid = \"main\"\nsite = \"MLX\"\n").unwrap();
+    let (out, ended) = check();
+    let failure = ended.unwrap_err();
+    assert_eq!((out.as_str(), failure.exit()), ("", Exit::Configuration));
+    let faults = failure.to_string();
+    assert!(
+        faults.lines().count() >= 3 && faults.contains("s.toml:2:1: poll.lisen"),
+        "{faults}"
+    );
 }

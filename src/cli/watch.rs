@@ -1,6 +1,5 @@
 //! `surtidor watch`: the live feed. It resumes where it was after the connection broke, so nothing is missed.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use clap::Args;
@@ -13,7 +12,7 @@ use super::client::{Place, Session, parse};
 use super::screen::{Cell, Table, Tint};
 use super::sse::{Events, Garbled, Sent};
 use super::wire::Event;
-use super::{Failure, Options, Screen};
+use super::{Environment, Failure, Options, Screen};
 use crate::domain::id::PosId;
 use crate::limits::{WATCH_PAUSE, WATCH_SILENCE, WATCH_TRIES};
 
@@ -52,10 +51,10 @@ struct Watch<'a, 's> {
     screen: &'a mut Screen<'s>,
 }
 
-pub fn run(args: WatchArgs, socket: &Path, screen: &mut Screen<'_>) -> Result<(), Failure> {
+pub fn run(args: WatchArgs, env: &Environment, screen: &mut Screen<'_>) -> Result<(), Failure> {
     let WatchArgs { pos, after, options } = args;
     let pos = pos.map(|pos| format!("&pos={pos}")).unwrap_or_default();
-    options.ask(socket, async |mut session| {
+    options.ask(env, async |mut session| {
         let gone = screen.reader_gone();
         let after = match after {
             Some(after) => after,

@@ -18,6 +18,7 @@ pub struct Pos {
     pub lease_until: Option<String>,
     #[serde(default)]
     pub require_lease: bool,
+    pub url_secret: Option<bool>,
     pub external_id: Option<String>,
     pub external_store_id: Option<String>,
     pub order: Option<Order>,
