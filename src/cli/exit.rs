@@ -35,7 +35,7 @@ impl Exit {
             Exit::Taken,
             "serve: another process has the data folder, or an address is in use",
         ),
-        (Exit::Configuration, "serve, check: the configuration is wrong"),
+        (Exit::Configuration, "serve, check, pos url: the configuration is wrong"),
     ];
 
     /// The part of `--help` that documents the codes.
