@@ -17,6 +17,11 @@ pub mod feed;
 pub mod engine;
 
 pub mod net;
+pub mod telemetry;
+
+pub mod admin;
+pub mod control;
 pub mod poll;
 
-pub mod control;
+pub mod app;
+pub mod cli;

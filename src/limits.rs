@@ -140,6 +140,22 @@ pub const READS: usize = 1_024;
 pub const PAGE_MAX: usize = 1_000;
 pub const PAGE_DEFAULT: usize = 100;
 
+// --- the command line ------------------------------------------------------------------------------------------
+
+/// How long a command waits for its answer: longer than the server lets its own writer take.
+pub const CLIENT_TIME: Duration = Duration::from_secs(30);
+/// An answer, whole. The largest is a page of orders.
+pub const CLIENT_ANSWER_BYTES: usize = 16 * 1024 * 1024;
+/// Requests in flight of `pos import`: enough to fill group commits, too few to keep controllers waiting.
+pub const IMPORT_IN_FLIGHT: usize = 16;
+/// One event of the feed as `watch` reads it: an order's, with its metadata and payments, is far smaller.
+pub const WATCH_EVENT_BYTES: usize = 1024 * 1024;
+/// A feed without even a heartbeat for this long is dead.
+pub const WATCH_SILENCE: Duration = Duration::from_secs(45);
+/// How often, a pause apart, `watch` looks for a server that went away: long enough for a restart.
+pub const WATCH_TRIES: u32 = 60;
+pub const WATCH_PAUSE: Duration = Duration::from_secs(1);
+
 // --- the log ----------------------------------------------------------------------------------------------------
 
 /// Events of one entry: an event's number is its entry's × 16 + its place.
@@ -174,4 +190,16 @@ const _: () = assert!(METADATA_LEN < BODY_BYTES);
 const _: () = assert!(
     SWEEP.as_millis() * 2 < HEAD_TIME.as_millis(),
     "a limit must be seen soon after it passed"
+);
+const _: () = assert!(
+    CLIENT_TIME.as_secs() > COMMAND_TIME.as_secs() + BODY_TIME.as_secs(),
+    "the server gives up first"
+);
+const _: () = assert!(
+    PAGE_DEFAULT * BODY_BYTES * 2 < CLIENT_ANSWER_BYTES,
+    "a page of the largest orders fits"
+);
+const _: () = assert!(
+    WATCH_SILENCE.as_secs() >= 2 * HEARTBEAT.as_secs(),
+    "one heartbeat may be late"
 );

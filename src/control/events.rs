@@ -24,7 +24,7 @@ const CHUNKS: usize = 4;
 
 /// A body that goes on until the client leaves, the server stops or the log cannot be read.
 #[derive(Debug)]
-pub(super) struct Stream(mpsc::Receiver<Bytes>);
+pub struct Stream(mpsc::Receiver<Bytes>);
 
 impl Body for Stream {
     type Data = Bytes;

@@ -41,6 +41,7 @@ use crate::net::stop::Stopping;
 use problem::Problem;
 use query::Parameters;
 
+pub use events::Stream;
 pub use socket::{BindError, bind};
 
 /// What the face is made of.
@@ -442,7 +443,7 @@ fn new_reference() -> Reference {
 /// One body for all answers.
 pub enum Body {
     Whole(Whole),
-    Events(events::Stream),
+    Events(Stream),
 }
 
 impl Body {

@@ -18,8 +18,8 @@ pub(super) struct Problem {
     detail: String,
     pointer: Option<String>,
     /// One more member, where a program would need it.
-    member: Option<(&'static str, Value)>,
-    pub(super) header: Option<(hyper::header::HeaderName, &'static str)>,
+    member: Option<Box<(&'static str, Value)>>,
+    pub(super) header: Option<(&'static str, &'static str)>,
 }
 
 impl Problem {
@@ -36,12 +36,12 @@ impl Problem {
 
     fn with(self, name: &'static str, value: impl Into<Value>) -> Problem {
         Problem {
-            member: Some((name, value.into())),
+            member: Some(Box::new((name, value.into()))),
             ..self
         }
     }
 
-    fn header(self, name: hyper::header::HeaderName, value: &'static str) -> Problem {
+    fn header(self, name: &'static str, value: &'static str) -> Problem {
         Problem {
             header: Some((name, value)),
             ..self
@@ -58,7 +58,7 @@ impl Problem {
             "method_not_allowed",
             format!("allowed here: {allowed}"),
         )
-        .header(hyper::header::ALLOW, allowed)
+        .header("allow", allowed)
     }
 
     pub(super) fn unauthorized() -> Problem {
@@ -67,7 +67,7 @@ impl Problem {
             "unauthorized",
             "`Authorization: Bearer` with the configured token is needed",
         )
-        .header(hyper::header::WWW_AUTHENTICATE, "Bearer")
+        .header("www-authenticate", "Bearer")
     }
 
     pub(super) fn parameter(name: &str, detail: impl std::fmt::Display) -> Problem {
@@ -95,7 +95,7 @@ impl Problem {
     }
 
     fn unavailable(code: &'static str, detail: impl Into<String>) -> Problem {
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, code, detail).header(hyper::header::RETRY_AFTER, "1")
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, code, detail).header("retry-after", "1")
     }
 
     pub(super) fn body(&self) -> Vec<u8> {
@@ -108,7 +108,7 @@ impl Problem {
         if let Some(pointer) = &self.pointer {
             document.insert("pointer".into(), pointer.clone().into());
         }
-        if let Some((name, value)) = &self.member {
+        if let Some((name, value)) = self.member.as_deref() {
             document.insert((*name).into(), value.clone());
         }
         Value::Object(document).to_string().into_bytes()

@@ -124,6 +124,21 @@ impl Command {
         }
     }
 
+    /// Every name that `name` gives.
+    pub const NAMES: [&'static str; 11] = [
+        "register",
+        "remove",
+        "state",
+        "lease",
+        "push",
+        "cancel",
+        "deliver",
+        "shown",
+        "expire",
+        "lapse_lease",
+        "settle",
+    ];
+
     /// For logs and metrics.
     pub fn name(&self) -> &'static str {
         match self {

@@ -4,8 +4,9 @@ use metrics::{
     Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
 
-use super::Denied;
 use super::views::open_status;
+use super::{Applied, Denied};
+use crate::domain::command::Command;
 use crate::domain::order::Status;
 use crate::domain::pos::Pos;
 
@@ -20,7 +21,11 @@ pub(super) struct Metrics {
     pub(super) log_full: Counter,
     pub(super) log_failed: Counter,
     pub(super) log_damaged: Counter,
+    commands: Vec<(&'static str, [Counter; OUTCOMES.len()])>,
 }
+
+/// What becomes of a command.
+const OUTCOMES: [&str; 5] = ["done", "unchanged", "refused", "full", "failed"];
 
 pub fn describe() {
     describe_gauge!("surtidor_pos", "Registered points of sale.");
@@ -65,6 +70,9 @@ impl Metrics {
             log_full: errors("full"),
             log_failed: errors("failed"),
             log_damaged: errors("damaged"),
+            commands: Command::NAMES
+                .map(|name| (name, OUTCOMES.map(|outcome| counted(name, outcome))))
+                .to_vec(),
         }
     }
 
@@ -86,6 +94,20 @@ impl Metrics {
         }
     }
 
+    /// Counts a command and what became of it.
+    pub(super) fn command(&self, name: &str, result: &Result<Applied, Denied>) {
+        let outcome = match result {
+            Ok(applied) if !applied.events.is_empty() => 0,
+            Ok(_) => 1,
+            Err(Denied::Refused(_)) => 2,
+            Err(Denied::Full) => 3,
+            Err(_) => 4,
+        };
+        if let Some((_, counters)) = self.commands.iter().find(|(command, _)| *command == name) {
+            counters[outcome].increment(1);
+        }
+    }
+
     fn open(&self, status: Option<Status>) -> Option<&Gauge> {
         match status? {
             Status::Ready => Some(&self.ready),
@@ -95,13 +117,6 @@ impl Metrics {
     }
 }
 
-/// What became of a command, for its counter.
-pub(super) fn outcome(result: &Result<super::Applied, Denied>) -> &'static str {
-    match result {
-        Ok(applied) if applied.events.is_empty() => "unchanged",
-        Ok(_) => "done",
-        Err(Denied::Refused(_)) => "refused",
-        Err(Denied::Full) => "full",
-        Err(_) => "failed",
-    }
+fn counted(command: &'static str, outcome: &'static str) -> Counter {
+    counter!("surtidor_commands_total", "command" => command, "outcome" => outcome)
 }

@@ -175,7 +175,7 @@ impl Engine {
     }
 
     /// What happens by itself: leases lapse, orders expire, polls ring, old history is trimmed. Runs until dropped.
-    pub async fn run(&self, mut rings: mpsc::Receiver<Ring>, clock: &Clock) {
+    pub async fn run(&self, rings: &mut mpsc::Receiver<Ring>, clock: &Clock) {
         let mut trim = tokio::time::interval(limits::TRIM_EVERY);
         loop {
             tokio::select! {

@@ -4,11 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use metrics::counter;
 use tokio::sync::{mpsc, watch};
 use tracing::{error, info, info_span, warn};
 
-use super::metrics::outcome;
 use super::views::Views;
 use super::{Applied, Condition, Denied, Job, Record, Work};
 use crate::clock::{Clock, Now};
@@ -183,13 +181,35 @@ impl Writer {
             if matches!(answer, Err(Denied::Damaged(_))) {
                 self.views.metrics.log_damaged.increment(1);
             }
-            finish(job, answer);
+            self.finish(job, answer);
         }
     }
 
     fn deny(&self, jobs: Vec<Job>, denied: impl Fn() -> Denied) {
         for job in jobs {
-            finish(job, Err(denied()));
+            self.finish(job, Err(denied()));
+        }
+    }
+
+    /// Tells who asked, and the operator.
+    fn finish(&self, job: Job, answer: Answer) {
+        let name = job.command.name();
+        self.views.metrics.command(name, &answer);
+        let reference = job.command.reference().map(tracing::field::display);
+        let span = info_span!("command", command = name, pos = %job.pos, reference);
+        span.in_scope(|| match &answer {
+            Ok(applied) if applied.events.is_empty() => tracing::debug!("unchanged"),
+            Ok(applied) => {
+                for event in &applied.events {
+                    tell_operator(event);
+                }
+            }
+            Err(Denied::Refused(refusal)) => info!(%refusal, "refused"),
+            Err(denied) => warn!(%denied, "not done"),
+        });
+        if let Some(reply) = job.reply {
+            // Who asked may have gone.
+            let _ = reply.send(answer);
         }
     }
 
@@ -391,28 +411,6 @@ fn touched_orders(staged: &Staged, known: Option<&Order>, events: &[Event], at: 
         }
     }
     touched
-}
-
-/// Tells who asked, and the operator.
-fn finish(job: Job, answer: Answer) {
-    let name = job.command.name();
-    counter!("surtidor_commands_total", "command" => name, "outcome" => outcome(&answer)).increment(1);
-    let reference = job.command.reference().map(tracing::field::display);
-    let span = info_span!("command", command = name, pos = %job.pos, reference);
-    span.in_scope(|| match &answer {
-        Ok(applied) if applied.events.is_empty() => tracing::debug!("unchanged"),
-        Ok(applied) => {
-            for event in &applied.events {
-                tell_operator(event);
-            }
-        }
-        Err(Denied::Refused(refusal)) => info!(%refusal, "refused"),
-        Err(denied) => warn!(%denied, "not done"),
-    });
-    if let Some(reply) = job.reply {
-        // Who asked may have gone.
-        let _ = reply.send(answer);
-    }
 }
 
 /// `info` is what an operator acts on or looks for; the rest is in the feed.

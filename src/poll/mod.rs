@@ -9,6 +9,7 @@ mod service;
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 
 use metrics::{Histogram, describe_histogram, histogram};
@@ -39,6 +40,7 @@ pub struct Settings {
 /// The face while it runs.
 pub struct Running {
     threads: Vec<thread::JoinHandle<()>>,
+    whole: Arc<AtomicBool>,
     counts: Arc<Counts>,
 }
 
@@ -51,6 +53,7 @@ pub fn start(listeners: Vec<TcpListener>, settings: Settings, stopping: &Stoppin
         metrics: Connections::new("poll"),
         latency: Some(latency()),
     };
+    let whole = Arc::new(AtomicBool::new(true));
     // All that can fail is done before the first thread answers.
     let listeners: Vec<_> = listeners.into_iter().map(prepare).collect::<io::Result<_>>()?;
     let threads = listeners
@@ -60,13 +63,27 @@ pub fn start(listeners: Vec<TcpListener>, settings: Settings, stopping: &Stoppin
         .map(|(i, ((runtime, listener), counts))| {
             let polls = Polls::new(&settings.path, settings.table.clone(), counts);
             let (face, stopping) = (face.clone(), stopping.clone());
-            let serve = move || LocalSet::new().block_on(&runtime, serve(listener, face, polls, stopping));
+            let ended = Ended(whole.clone());
+            let serve = move || {
+                let _ended = ended;
+                LocalSet::new().block_on(&runtime, serve(listener, face, polls, stopping));
+            };
             thread::Builder::new().name(format!("poll-{i}")).spawn(serve)
         });
     Ok(Running {
         threads: threads.collect::<io::Result<_>>()?,
+        whole,
         counts,
     })
+}
+
+/// Says that a thread has ended, however it did.
+struct Ended(Arc<AtomicBool>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.store(false, Relaxed);
+    }
 }
 
 impl Running {
@@ -74,16 +91,20 @@ impl Running {
         self.counts.clone()
     }
 
-    /// Whether every thread still serves: one that ended without being told to is a fault.
-    pub fn is_whole(&self) -> bool {
-        !self.threads.iter().any(thread::JoinHandle::is_finished)
+    /// Tells whether every thread still serves: one that ended without being told to is a fault.
+    pub fn watch(&self) -> impl Fn() -> bool + Send + Sync + 'static {
+        let whole = self.whole.clone();
+        move || whole.load(Relaxed)
     }
 
     /// Waits until all have drained. False if one of them had panicked.
     pub fn join(self) -> bool {
         self.threads
             .into_iter()
-            .fold(true, |well, thread| thread.join().is_ok() && well)
+            .map(thread::JoinHandle::join)
+            .filter(Result::is_err)
+            .count()
+            == 0
     }
 }
 

@@ -1,0 +1,393 @@
+//! Builds everything from a configuration, starts the threads, and stops them in order.
+//!
+//! Threads: one for each poll listener; one for the control and admin faces and all that happens by itself; the log's
+//! writer and its reader.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use metrics::{describe_gauge, gauge};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::{LocalSet, spawn_local};
+
+use crate::admin::{Admin, Probe};
+use crate::clock::Clock;
+use crate::config::{self, Config, Secret};
+use crate::control::{self, BindError, Control};
+use crate::engine::{self, Accounts, Condition, Engine, Parts, Writer};
+use crate::limits;
+use crate::log::{Log, LogError, OpenError, Reader};
+use crate::net::listen::{Sharing, tcp, tcp_shared};
+use crate::net::metrics::Connections;
+use crate::net::seats::Seats;
+use crate::net::stop::{Stop, Stopping, channel};
+use crate::net::{self, Face, Limits};
+use crate::poll::{self, Counts};
+use crate::table::{Names, Ring, Table, UrlSecrets, doorbell};
+use crate::telemetry::Metrics;
+
+/// Why the server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Log(#[from] OpenError),
+    #[error("{key}: cannot listen on {address}: {source}")]
+    Listen {
+        key: &'static str,
+        address: SocketAddr,
+        source: io::Error,
+    },
+    #[error("control.socket: {0}")]
+    Socket(#[from] BindError),
+    #[error("cannot start a thread: {0}")]
+    Thread(#[from] io::Error),
+}
+
+impl StartError {
+    /// Whether something else has what we need.
+    pub fn is_taken(&self) -> bool {
+        match self {
+            StartError::Log(OpenError::Held(_)) | StartError::Socket(BindError::Live(_)) => true,
+            StartError::Listen { source, .. } => source.kind() == io::ErrorKind::AddrInUse,
+            _ => false,
+        }
+    }
+}
+
+impl From<LogError> for StartError {
+    fn from(error: LogError) -> StartError {
+        StartError::Log(error.into())
+    }
+}
+
+/// Where a running server listens.
+#[derive(Debug, Clone)]
+pub struct Addresses {
+    pub poll: Vec<SocketAddr>,
+    pub control: PathBuf,
+    pub control_tcp: Option<SocketAddr>,
+    pub admin: SocketAddr,
+}
+
+/// A running server.
+pub struct App {
+    addresses: Addresses,
+    config: Mutex<Config>,
+    accounts: Arc<Accounts>,
+    seats: Arc<Seats>,
+    condition: watch::Receiver<Condition>,
+    stop: Stop,
+    poll: poll::Running,
+    shared: JoinHandle<()>,
+    writer: Writer,
+}
+
+/// What the shared thread serves once the views are rebuilt.
+struct Faces {
+    engine: Engine,
+    rings: mpsc::Receiver<Ring>,
+    clock: Clock,
+    settings: control::Settings,
+    socket: UnixListener,
+    tcp: Option<(TcpListener, Secret)>,
+    probe: Probe,
+}
+
+impl App {
+    /// Returns once everything listens and the control socket is answered.
+    pub fn start(config: Config) -> Result<App, StartError> {
+        let metrics = Metrics::new();
+        metrics.within(|| {
+            describe();
+            App::start_within(config, &metrics)
+        })
+    }
+
+    fn start_within(config: Config, metrics: &Metrics) -> Result<App, StartError> {
+        let (stop, stopping) = channel();
+        // First of all, so that whoever asks is told that we are starting.
+        let admin = listen("admin.listen", config.admin.listen)?;
+        let admin_address = admin.local_addr()?;
+        let (go, begin) = oneshot::channel();
+        let shared = {
+            let (metrics, stopping) = (metrics.clone(), stopping.clone());
+            std::thread::Builder::new()
+                .name("control".into())
+                .spawn(move || run_shared(&metrics, admin, begin, stopping))?
+        };
+
+        let clock = Clock::default();
+        let accounts = Arc::new(Accounts::new(&config.accounts));
+        let (table, rings) = table(&config);
+        let log = Log::open(&config.data.dir, &config.poll.keys.join(","))?;
+        let reader = Reader::open(&log.file())?;
+        let (engine, writer) = Engine::start(Parts {
+            log,
+            reader,
+            table: table.clone(),
+            accounts: accounts.clone(),
+            clock: clock.clone(),
+            keep_entries: Duration::from_secs(u64::from(config.data.keep_days) * 86_400),
+        })?;
+
+        let mut poll_listeners = Vec::new();
+        for address in &config.poll.listen {
+            let shared = tcp_shared(*address, config.poll.threads);
+            poll_listeners.extend(shared.map_err(|source| StartError::Listen {
+                key: "poll.listen",
+                address: *address,
+                source,
+            })?);
+        }
+        let control_tcp = config.control.tcp.as_ref();
+        let tcp = control_tcp
+            .map(|tcp| Ok::<_, StartError>((listen("control.tcp", tcp.addr)?, tcp.token.clone())))
+            .transpose()?;
+        let mut poll_addresses = poll_listeners
+            .iter()
+            .map(TcpListener::local_addr)
+            .collect::<io::Result<Vec<_>>>()?;
+        poll_addresses.dedup();
+        let addresses = Addresses {
+            poll: poll_addresses,
+            control: config.control.socket.clone(),
+            control_tcp: tcp.as_ref().map(|(listener, _)| listener.local_addr()).transpose()?,
+            admin: admin_address,
+        };
+        let socket = control::bind(&config.control)?;
+
+        let seats = Seats::new(config.poll.connections);
+        let settings = poll::Settings {
+            path: config.poll.path.clone(),
+            table,
+            seats: seats.clone(),
+        };
+        let poll = poll::start(poll_listeners, settings, &stopping)?;
+        let condition = engine.condition();
+        let faces = Faces {
+            probe: probe(&engine, poll.counts(), poll.watch()),
+            settings: control::Settings {
+                engine: engine.clone(),
+                accounts: accounts.clone(),
+                keys: config.poll.keys.clone(),
+                notification_url: config
+                    .notifications
+                    .public_url
+                    .as_ref()
+                    .map(|url| url.as_str().to_owned()),
+                stopping,
+            },
+            engine,
+            rings,
+            clock,
+            socket,
+            tcp,
+        };
+        // If it is gone it had panicked, and `stop` will say so.
+        let _ = go.send(faces);
+        Ok(App {
+            addresses,
+            config: Mutex::new(config),
+            accounts,
+            seats,
+            condition,
+            stop,
+            poll,
+            shared,
+            writer,
+        })
+    }
+
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// How the log does. Once it has failed the server should be stopped: it acknowledges nothing more.
+    pub fn condition(&self) -> watch::Receiver<Condition> {
+        self.condition.clone()
+    }
+
+    /// Takes over what can change while running, or nothing. The error names the keys that cannot.
+    pub fn reload(&self, new: Config) -> Result<(), Vec<String>> {
+        let mut config = self.config.lock().unwrap_or_else(PoisonError::into_inner);
+        config::reloadable(&config, &new)?;
+        self.accounts.replace(&new.accounts);
+        self.seats.set_max(new.poll.connections);
+        *config = new;
+        Ok(())
+    }
+
+    /// Stops accepting, finishes what is in flight, and closes the log. False if a thread had panicked.
+    pub fn stop(self) -> bool {
+        self.stop.stop();
+        let polls = self.poll.join();
+        // The shared thread ends the writer, after the last command.
+        let shared = self.shared.join().is_ok();
+        let writer = self.writer.join();
+        // The next one to start need not ask whether somebody still listens here.
+        let _ = std::fs::remove_file(&self.addresses.control);
+        polls && shared && writer
+    }
+}
+
+fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
+    tcp(address, Sharing::Alone).map_err(|source| StartError::Listen { key, address, source })
+}
+
+fn table(config: &Config) -> (Arc<Table>, mpsc::Receiver<Ring>) {
+    let (bell, rings) = doorbell();
+    let names = Names::new(&config.poll.keys).expect("`config` takes no other names");
+    let secrets: Vec<&str> = config.poll.secrets.iter().map(Secret::expose).collect();
+    (Arc::new(Table::new(names, UrlSecrets::new(&secrets), bell)), rings)
+}
+
+fn describe() {
+    net::metrics::describe();
+    poll::describe();
+    control::describe();
+    engine::describe();
+    describe_gauge!("surtidor_feed_followers", "Event streams and long polls that are open.");
+    describe_gauge!(
+        "surtidor_feed_lag_entries",
+        "Entries that the slowest follower of the feed has yet to read."
+    );
+}
+
+/// Numbers in metrics are floats; a float holds whole numbers up to 2^53.
+#[expect(clippy::cast_precision_loss, reason = "counts, far below 2^53")]
+fn set(gauge: &metrics::Gauge, value: u64) {
+    gauge.set(value as f64);
+}
+
+fn probe(engine: &Engine, counts: Arc<Counts>, is_whole: impl Fn() -> bool + Send + Sync + 'static) -> Probe {
+    let (followers, lag) = (gauge!("surtidor_feed_followers"), gauge!("surtidor_feed_lag_entries"));
+    let feed = engine.feed().clone();
+    let condition = engine.condition();
+    let well = move |ready: bool| match &*condition.borrow() {
+        _ if condition.has_changed().is_err() => Err("the log's writer has ended".to_owned()),
+        Condition::Failed(what) => Err(format!("the log failed: {what}")),
+        Condition::Full if ready => Ok("ready, but the disk is full: new orders are refused"),
+        Condition::Full | Condition::Well => Ok(if ready { "ready" } else { "well" }),
+    };
+    let ready = well.clone();
+    Probe {
+        refresh: Box::new(move || {
+            counts.publish();
+            set(&followers, feed.followers() as u64);
+            set(&lag, feed.lag());
+        }),
+        ready: Box::new(move || ready(true)),
+        healthy: Box::new(move || {
+            if is_whole() {
+                well(false)
+            } else {
+                Err("a poll thread has ended".into())
+            }
+        }),
+    }
+}
+
+fn run_shared(metrics: &Metrics, admin: TcpListener, begin: oneshot::Receiver<Faces>, stopping: Stopping) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime needs a few file descriptors, and this is the start");
+    // Everything counted on this thread is this server's.
+    metrics.within(|| LocalSet::new().block_on(&runtime, serve_shared(metrics, admin, begin, stopping)));
+}
+
+async fn serve_shared(metrics: &Metrics, admin: TcpListener, begin: oneshot::Receiver<Faces>, stopping: Stopping) {
+    let upkeep = spawn_local({
+        let metrics = metrics.clone();
+        async move { metrics.keep_up().await }
+    });
+    let probe = Rc::new(OnceLock::new());
+    let serve_admin = serve_tcp(
+        admin,
+        face("admin", limits::ADMIN_IDLE_TIME, limits::ADMIN_CONNECTIONS),
+        Admin::new(metrics.clone(), probe.clone()),
+        stopping.clone(),
+    );
+    let serve_faces = async {
+        // Without them the start has failed.
+        if let Ok(faces) = begin.await {
+            serve_control(faces, &probe, stopping.clone()).await;
+        }
+    };
+    tokio::join!(serve_admin, serve_faces);
+    upkeep.abort();
+}
+
+async fn serve_control(faces: Faces, probe: &OnceLock<Probe>, stopping: Stopping) {
+    let Faces {
+        engine,
+        mut rings,
+        clock,
+        settings,
+        socket,
+        tcp,
+        probe: told,
+    } = faces;
+    let by_itself = spawn_local({
+        let engine = engine.clone();
+        async move { engine.run(&mut rings, &clock).await }
+    });
+    let settings = Rc::new(settings);
+    let face = face("control", limits::CONTROL_IDLE_TIME, limits::CONTROL_CONNECTIONS);
+    let _ = probe.set(told);
+    let unix = async {
+        match tokio::net::UnixListener::from_std(socket) {
+            Ok(listener) => {
+                net::serve(
+                    listener,
+                    face.clone(),
+                    Control::trusted(settings.clone()),
+                    stopping.clone(),
+                )
+                .await
+            }
+            Err(error) => tracing::error!(%error, "the control socket is not served"),
+        }
+    };
+    let tcp = async {
+        if let Some((listener, token)) = tcp {
+            let control = Control::with_token(settings.clone(), token);
+            serve_tcp(listener, face.clone(), control, stopping.clone()).await;
+        }
+    };
+    tokio::join!(unix, tcp);
+    by_itself.abort();
+    engine.stop().await;
+}
+
+async fn serve_tcp<S, B>(listener: TcpListener, face: Face, service: S, stopping: Stopping)
+where
+    S: hyper::service::Service<
+            hyper::Request<hyper::body::Incoming>,
+            Response = hyper::Response<B>,
+            Error = std::convert::Infallible,
+            Future: Unpin,
+        > + Clone
+        + 'static,
+    B: hyper::body::Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Unpin + 'static,
+{
+    match tokio::net::TcpListener::from_std(listener) {
+        Ok(listener) => net::serve(listener, face, service, stopping).await,
+        Err(error) => tracing::error!(%error, "a listener is not served"),
+    }
+}
+
+fn face(name: &'static str, idle: Duration, connections: usize) -> Face {
+    Face {
+        limits: Limits::idle(idle),
+        seats: Seats::new(connections),
+        metrics: Connections::new(name),
+        latency: None,
+    }
+}

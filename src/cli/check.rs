@@ -1,0 +1,67 @@
+//! `surtidor check`.
+
+use clap::Args;
+
+use super::screen::{Cell, Tint};
+use super::settings::Settings;
+use super::{Environment, Failure, Screen};
+use crate::config::Config;
+
+/// Says whether the configuration is right, without starting
+///
+/// Reads the file, the environment and the flags as `serve` does, and names all that is wrong, each with its line and
+/// what would be right. Whether an address is free is known only to `serve`.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  surtidor check --config /etc/surtidor/surtidor.toml
+  surtidor check --poll-listen 127.0.0.1:9000")]
+pub struct CheckArgs {
+    #[command(flatten)]
+    settings: Settings,
+}
+
+pub fn run(args: CheckArgs, env: &Environment, screen: &mut Screen<'_>) -> Result<(), Failure> {
+    let (config, warnings) = args.settings.load(env)?;
+    let mut facts = facts(&config);
+    facts.extend(
+        warnings
+            .iter()
+            .map(|warning| ("warning", Cell::tinted(&warning.to_string(), Tint::Wait))),
+    );
+    screen.facts(facts)?;
+    Ok(screen.line("The configuration is right.")?)
+}
+
+/// What the server would run with.
+fn facts(config: &Config) -> Vec<(&'static str, Cell)> {
+    let keys = config
+        .poll
+        .keys
+        .iter()
+        .map(|key| format!("{key}=…"))
+        .collect::<Vec<_>>()
+        .join("&");
+    let mut facts: Vec<(_, Cell)> = Vec::new();
+    let polls = config
+        .poll
+        .listen
+        .iter()
+        .map(|address| format!("http://{address}{}?{keys}", config.poll.path));
+    facts.extend(polls.map(|url| ("polls", url.into())));
+    facts.push(("control", config.control.socket.display().to_string().into()));
+    facts.extend(
+        config
+            .control
+            .tcp
+            .iter()
+            .map(|tcp| ("control", format!("http://{}", tcp.addr).into())),
+    );
+    facts.push(("admin", format!("http://{}", config.admin.listen).into()));
+    facts.push(("data", config.data.dir.display().to_string().into()));
+    let accounts = config
+        .accounts
+        .iter()
+        .map(|account| format!("{} ({})", account.id, account.site.code()));
+    facts.extend(accounts.map(|account| ("account", account.into())));
+    facts
+}

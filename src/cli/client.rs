@@ -1,0 +1,310 @@
+//! A small HTTP/1.1 client for the control socket, or its loopback TCP twin. It never retries by itself: only who asked
+//! knows whether asking twice is harmless.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper::header::{AUTHORIZATION, HOST, HeaderValue, RETRY_AFTER};
+use hyper::{Method, Request, Response};
+use hyper_util::rt::TokioIo;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::timeout;
+
+use super::exit::{Failure, Problem};
+use crate::limits;
+
+/// Where the server listens.
+#[derive(Debug, Clone)]
+pub enum Place {
+    Socket(PathBuf),
+    /// `host:port`, and the header that lets us in (marked sensitive, so that it is never printed).
+    Tcp {
+        authority: String,
+        bearer: HeaderValue,
+    },
+}
+
+impl Place {
+    /// `url` is the one of `--url`, `token` the content of the token file.
+    pub fn tcp(url: &str, token: &str) -> Result<Place, Failure> {
+        let authority = url.strip_prefix("http://").map(|rest| rest.trim_end_matches('/'));
+        let port = authority
+            .and_then(|authority| authority.rsplit_once(':'))
+            .map(|(_, port)| port.parse::<u16>());
+        let (Some(authority), Some(Ok(_))) = (authority, port) else {
+            return Err(Failure::Usage(format!("`{url}` is not like http://127.0.0.1:8081")));
+        };
+        let bearer = HeaderValue::from_str(&format!("Bearer {}", token.trim()));
+        let mut bearer = bearer.map_err(|_| Failure::Usage("the token is not one line of plain text".into()))?;
+        bearer.set_sensitive(true);
+        Ok(Place::Tcp {
+            authority: authority.into(),
+            bearer,
+        })
+    }
+
+    fn unreachable(&self, why: impl Into<String>) -> Failure {
+        let server = match self {
+            Place::Socket(path) => format!("the control socket {}", path.display()),
+            Place::Tcp { authority, .. } => format!("http://{authority}"),
+        };
+        Failure::Unreachable {
+            server,
+            why: why.into(),
+        }
+    }
+}
+
+/// One connection, opened again when the server has closed it in between.
+pub struct Session {
+    place: Arc<Place>,
+    sender: SendRequest<Full<Bytes>>,
+}
+
+/// A success: its status and its body, perhaps empty.
+pub struct Answer {
+    pub status: u16,
+    pub text: String,
+}
+
+impl Answer {
+    pub fn parse<'a, T: Deserialize<'a>>(&'a self) -> Result<T, Failure> {
+        parse(&self.text)
+    }
+}
+
+/// What the server says must be what its protocol says; if not, this is another server.
+pub fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Failure> {
+    serde_json::from_str(text).map_err(|error| Failure::Unreachable {
+        server: "the server".into(),
+        why: format!("answered what this version of surtidor does not understand: {error}"),
+    })
+}
+
+impl Session {
+    pub async fn open(place: Arc<Place>) -> Result<Session, Failure> {
+        let sender = dial(&place).await?;
+        Ok(Session { place, sender })
+    }
+
+    pub fn place(&self) -> Arc<Place> {
+        self.place.clone()
+    }
+
+    /// Another connection to the same server.
+    pub async fn another(&self) -> Result<Session, Failure> {
+        Session::open(self.place.clone()).await
+    }
+
+    pub async fn get<T: DeserializeOwned>(&mut self, target: &str) -> Result<T, Failure> {
+        self.call(Method::GET, target, Vec::new()).await?.parse()
+    }
+
+    /// Asks and waits for the whole answer; a refusal is a `Failure`.
+    pub async fn call(&mut self, method: Method, target: &str, body: Vec<u8>) -> Result<Answer, Failure> {
+        let place = self.place.clone();
+        let whole = async {
+            let response = self.send(method, target, body).await?;
+            read(&place, response).await
+        };
+        match timeout(limits::CLIENT_TIME, whole).await {
+            Ok(Ok((status, _, text))) if (200..300).contains(&status) => Ok(Answer { status, text }),
+            Ok(Ok((status, retry_after, text))) => Err(refused(status, retry_after, &text)),
+            Ok(Err(failure)) => Err(failure),
+            Err(_) => Err(late(&place)),
+        }
+    }
+
+    /// Asks for a stream of events; it may last for ever, only its head has a time limit.
+    pub async fn stream(mut self, target: &str) -> Result<Incoming, Failure> {
+        let place = self.place.clone();
+        let head = async {
+            let response = self.send(Method::GET, target, Vec::new()).await?;
+            if response.status().is_success() {
+                return Ok(response.into_body());
+            }
+            let (status, retry_after, text) = read(&place, response).await?;
+            Err(refused(status, retry_after, &text))
+        };
+        timeout(limits::CLIENT_TIME, head)
+            .await
+            .unwrap_or_else(|_| Err(late(&place)))
+    }
+
+    async fn send(&mut self, method: Method, target: &str, body: Vec<u8>) -> Result<Response<Incoming>, Failure> {
+        if self.sender.ready().await.is_err() {
+            self.sender = dial(&self.place).await?;
+        }
+        let mut request = Request::builder().method(method).uri(target);
+        request = match &*self.place {
+            Place::Socket(_) => request.header(HOST, "surtidor"),
+            Place::Tcp { authority, bearer } => request.header(HOST, authority).header(AUTHORIZATION, bearer),
+        };
+        let request = request
+            .body(Full::from(body))
+            .map_err(|error| Failure::Usage(error.to_string()))?;
+        self.sender
+            .send_request(request)
+            .await
+            .map_err(|error| broken(&self.place, &error))
+    }
+}
+
+async fn dial(place: &Place) -> Result<SendRequest<Full<Bytes>>, Failure> {
+    let connect = async {
+        match place {
+            Place::Socket(path) => shake(UnixStream::connect(path).await?).await,
+            Place::Tcp { authority, .. } => shake(TcpStream::connect(authority).await?).await,
+        }
+    };
+    let opened = timeout(limits::CLIENT_TIME, connect).await.map_err(|_| late(place))?;
+    opened.map_err(|error| place.unreachable(format!("cannot be reached: {error}")))
+}
+
+async fn shake<S>(stream: S) -> Result<SendRequest<Full<Bytes>>, std::io::Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (sender, connection) = http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(std::io::Error::other)?;
+    // How the connection ends is told to whoever waits for an answer on it.
+    tokio::spawn(async move { drop(connection.await) });
+    Ok(sender)
+}
+
+async fn read(place: &Place, response: Response<Incoming>) -> Result<(u16, Option<String>, String), Failure> {
+    let status = response.status().as_u16();
+    let retry_after = response
+        .headers()
+        .get(RETRY_AFTER)
+        .and_then(|value| value.to_str().ok())
+        .map(str::to_owned);
+    let body = Limited::new(response.into_body(), limits::CLIENT_ANSWER_BYTES)
+        .collect()
+        .await;
+    let bytes = body.map_err(|error| broken(place, &*error))?.to_bytes();
+    let text = String::from_utf8(bytes.into()).map_err(|error| broken(place, &error))?;
+    Ok((status, retry_after, text))
+}
+
+fn refused(status: u16, retry_after: Option<String>, text: &str) -> Failure {
+    Failure::Refused(Box::new(Problem::read(status, retry_after, text)))
+}
+
+fn broken(place: &Place, error: &dyn std::error::Error) -> Failure {
+    place.unreachable(format!(
+        "gave no whole answer, so whether it was done is not known: {error}"
+    ))
+}
+
+fn late(place: &Place) -> Failure {
+    let seconds = limits::CLIENT_TIME.as_secs();
+    place.unreachable(format!(
+        "did not answer within {seconds} s, so whether it was done is not known"
+    ))
+}
+
+/// A list that comes in pages, up to `left` rows.
+pub struct Pages<'a> {
+    session: &'a mut Session,
+    /// The path with its query, which is never empty.
+    target: String,
+    cursor: Option<String>,
+    left: usize,
+}
+
+/// What a list's pages have in common; the rows' name is the list's.
+#[derive(Deserialize)]
+struct Page {
+    #[serde(alias = "pos", alias = "orders")]
+    rows: Vec<Box<RawValue>>,
+    next: Option<String>,
+}
+
+impl<'a> Pages<'a> {
+    pub fn new(session: &'a mut Session, path: &str, filters: &[(&str, Option<&str>)], limit: Option<usize>) -> Self {
+        let left = limit.unwrap_or(usize::MAX);
+        let mut target = format!("{path}?limit={}", left.min(limits::PAGE_DEFAULT));
+        for (name, value) in filters {
+            if let Some(value) = value {
+                target.push_str(&format!("&{name}={}", encode(value)));
+            }
+        }
+        Pages {
+            session,
+            target,
+            cursor: Some(String::new()),
+            left,
+        }
+    }
+
+    /// The next rows, each as the server wrote it; none when there are no more.
+    pub async fn next(&mut self) -> Result<Option<Vec<Box<RawValue>>>, Failure> {
+        let Some(cursor) = self.cursor.take().filter(|_| self.left > 0) else {
+            return Ok(None);
+        };
+        let target = match cursor.as_str() {
+            "" => self.target.clone(),
+            cursor => format!("{}&cursor={}", self.target, encode(cursor)),
+        };
+        let mut page: Page = self.session.get(&target).await?;
+        page.rows.truncate(self.left);
+        self.left -= page.rows.len();
+        self.cursor = page.next;
+        Ok(Some(page.rows))
+    }
+}
+
+/// Percent-encodes all but the characters that need it nowhere in a URL.
+pub fn encode(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => encoded.push(byte.into()),
+            _ => encoded.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_loopback_http_with_a_port() {
+        assert!(
+            matches!(Place::tcp("http://127.0.0.1:8081/", "t"), Ok(Place::Tcp { authority, .. }) if authority == "127.0.0.1:8081")
+        );
+        for bad in [
+            "https://127.0.0.1:1",
+            "127.0.0.1:8081",
+            "http://host",
+            "http://host:1/v1",
+            "",
+        ] {
+            assert!(matches!(Place::tcp(bad, "t"), Err(Failure::Usage(_))), "{bad}");
+        }
+        assert!(Place::tcp("http://127.0.0.1:8081", "two\nlines").is_err());
+    }
+
+    #[test]
+    fn a_token_is_never_printed() {
+        let place = Place::tcp("http://[::1]:8081", "s3cret\n").unwrap();
+        assert!(!format!("{place:?}").contains("s3cret"));
+    }
+
+    #[test]
+    fn what_is_not_plain_is_percent_encoded() {
+        assert_eq!(encode("a b+c/ñ~"), "a%20b%2Bc%2F%C3%B1~");
+    }
+}

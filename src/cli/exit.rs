@@ -1,0 +1,247 @@
+//! How a command ends: what went wrong, what to do next, and the exit code. Nothing here knows what was asked.
+
+use std::fmt::{self, Write as _};
+use std::io;
+use std::process::ExitCode;
+
+use serde::Deserialize;
+
+use crate::app::StartError;
+use crate::config::Fault;
+
+/// Every exit code. The large ones are those of `sysexits.h`, which service managers know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    Ok = 0,
+    Refused = 1,
+    Usage = 2,
+    Unreachable = 3,
+    Storage = 74,
+    Taken = 75,
+    Configuration = 78,
+}
+
+impl Exit {
+    pub const ALL: [(Exit, &str); 7] = [
+        (Exit::Ok, "done"),
+        (Exit::Refused, "the server refused it, and said why"),
+        (Exit::Usage, "the command line, or a file it names, is wrong"),
+        (Exit::Unreachable, "the server cannot be reached, or did not answer"),
+        (
+            Exit::Storage,
+            "serve: the storage failed; elsewhere: the output could not be written",
+        ),
+        (
+            Exit::Taken,
+            "serve: another process has the data folder, or an address is in use",
+        ),
+        (Exit::Configuration, "serve, check, pos url: the configuration is wrong"),
+    ];
+
+    /// The part of `--help` that documents the codes.
+    pub fn help() -> String {
+        Exit::ALL
+            .iter()
+            .fold(String::from("Exit codes:"), |mut text, (exit, meaning)| {
+                write!(text, "\n  {:>2}  {meaning}", *exit as u8).expect("a String takes all that is written");
+                text
+            })
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(exit as u8)
+    }
+}
+
+/// Why a command did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    #[error("{0}")]
+    Refused(Box<Problem>),
+    #[error("{0}")]
+    Usage(String),
+    /// All that is wrong with it, a line each.
+    #[error("{}", lines(.0))]
+    Configuration(Vec<Fault>),
+    /// `server` is where we looked for it; `why` ends the sentence.
+    #[error("{server} {why}")]
+    Unreachable { server: String, why: String },
+    #[error(
+        "{failed} of {tried} rows failed; correct them and import the file again: a row that is in already does no harm"
+    )]
+    Rows { failed: u64, tried: u64 },
+    /// The server did not start.
+    #[error("{0}")]
+    Start(Box<StartError>),
+    /// The server ran, and had to stop.
+    #[error("{0}")]
+    Fault(String),
+    #[error("cannot write the output: {0}")]
+    Output(#[from] io::Error),
+}
+
+impl Failure {
+    pub fn exit(&self) -> Exit {
+        match self {
+            Failure::Refused(_) | Failure::Rows { .. } => Exit::Refused,
+            Failure::Usage(_) => Exit::Usage,
+            Failure::Configuration(_) => Exit::Configuration,
+            Failure::Start(error) if error.is_taken() => Exit::Taken,
+            Failure::Start(_) | Failure::Fault(_) => Exit::Storage,
+            Failure::Unreachable { .. } => Exit::Unreachable,
+            // Whoever read our output has read enough: `watch | head`.
+            Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Ok,
+            Failure::Output(_) => Exit::Storage,
+        }
+    }
+
+    /// Whether the same may be answered otherwise in a moment.
+    pub fn passes(&self) -> bool {
+        match self {
+            Failure::Unreachable { .. } => true,
+            Failure::Refused(problem) => matches!(problem.code.as_str(), "busy" | "shutting_down"),
+            _ => false,
+        }
+    }
+
+    /// What to do next, where there is something.
+    pub fn advice(&self) -> Option<String> {
+        match self {
+            Failure::Refused(problem) => problem.advice(),
+            Failure::Unreachable { .. } => {
+                Some("is `surtidor serve` running? `--socket`, SURTIDOR_SOCKET or `--url` say where to look".into())
+            }
+            _ => None,
+        }
+    }
+}
+
+fn lines(faults: &[Fault]) -> String {
+    faults.iter().map(Fault::to_string).collect::<Vec<_>>().join("\n")
+}
+
+/// The server's refusal, as it came (RFC 9457), or what can be said of an answer that is none.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Problem {
+    pub code: String,
+    pub title: String,
+    pub detail: String,
+    pub status: u16,
+    pub pointer: Option<String>,
+    /// The answer's `Retry-After`.
+    #[serde(skip)]
+    pub retry_after: Option<String>,
+    /// The document itself, for `--json`.
+    #[serde(skip)]
+    pub text: String,
+}
+
+impl Problem {
+    pub fn read(status: u16, retry_after: Option<String>, text: &str) -> Problem {
+        let said: Problem = serde_json::from_str(text).unwrap_or_default();
+        Problem {
+            status,
+            retry_after,
+            text: text.into(),
+            ..said
+        }
+    }
+
+    fn advice(&self) -> Option<String> {
+        let next = match self.code.as_str() {
+            "pos_unknown" => "`surtidor pos list` shows those registered, `surtidor pos add` registers one",
+            "order_open" => {
+                "`surtidor pos show` shows the order, `surtidor order cancel` ends it, `order push --replace` replaces it"
+            }
+            "order_none" => "`surtidor pos show` shows the point of sale, `surtidor order list --pos` what it had",
+            "order_unknown" => "`surtidor order list` shows those there are",
+            "order_paid" => "release the product, then tell it with `surtidor order deliver`",
+            "order_not_paid" => "`surtidor order show` tells its status; `surtidor watch` tells when it is paid",
+            "delivery_contradicts" => "`surtidor order show` tells what was reported first",
+            "reference_used" => "choose another `--reference`; `surtidor order show` shows the order that has this one",
+            "keys_taken" => "`surtidor pos list` shows who has them",
+            "account_unknown" => "name one of the server's `[[account]]` with `--account`",
+            "events_trimmed" => "`--after 0` begins with the oldest event kept",
+            "unauthorized" => "give the token of the server's `control.token_file` with `--token-file`",
+            "storage_full" => "make room on the disk of the data folder; the server goes on by itself",
+            "log_failed" => "the server cannot write any more: see its log, then start it again",
+            "busy" => {
+                return Some(format!(
+                    "try again in {} s",
+                    self.retry_after.as_deref().unwrap_or("a few")
+                ));
+            }
+            "shutting_down" => "the server is ending; try again when it is back",
+            "" => "what answered is no Surtidor server: check `--socket` or `--url`",
+            _ => return None,
+        };
+        Some(next.into())
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.code.is_empty() {
+            return write!(f, "the answer was HTTP {} without a reason", self.status);
+        }
+        let said = if self.detail.is_empty() {
+            &self.title
+        } else {
+            &self.detail
+        };
+        write!(f, "{said}")?;
+        if let Some(pointer) = self.pointer.as_deref().filter(|pointer| !pointer.is_empty()) {
+            write!(f, " at {pointer}")?;
+        }
+        write!(f, " ({})", self.code)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(status: u16, text: &str) -> Failure {
+        Failure::Refused(Box::new(Problem::read(status, Some("2".into()), text)))
+    }
+
+    #[test]
+    fn a_refusal_says_what_where_and_what_next() {
+        let failure = refused(
+            409,
+            r#"{"code":"order_open","title":"Order open","detail":"T-1 is open","status":409}"#,
+        );
+        assert_eq!(failure.to_string(), "T-1 is open (order_open)");
+        assert!(failure.advice().expect("one").contains("--replace"));
+        assert_eq!(failure.exit(), Exit::Refused);
+        let failure = refused(
+            400,
+            r#"{"code":"invalid_field","title":"Bad","pointer":"/items/0/title"}"#,
+        );
+        assert_eq!(failure.to_string(), "Bad at /items/0/title (invalid_field)");
+        assert_eq!(
+            refused(503, r#"{"code":"busy"}"#).advice().as_deref(),
+            Some("try again in 2 s")
+        );
+        assert_eq!(
+            refused(502, "<html>").to_string(),
+            "the answer was HTTP 502 without a reason"
+        );
+    }
+
+    #[test]
+    fn a_closed_pipe_is_no_error() {
+        assert_eq!(
+            Failure::from(io::Error::from(io::ErrorKind::BrokenPipe)).exit(),
+            Exit::Ok
+        );
+        assert_eq!(
+            Failure::from(io::Error::from(io::ErrorKind::StorageFull)).exit(),
+            Exit::Storage
+        );
+    }
+}

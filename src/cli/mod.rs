@@ -1,0 +1,167 @@
+//! The command line: one file per subcommand, and the only place that prints. No rule of selling lives here: commands
+//! ask the server over its control socket and show what it says.
+
+mod check;
+mod client;
+mod completions;
+mod exit;
+mod import;
+mod lease;
+mod order;
+mod pos;
+mod screen;
+mod serve;
+mod settings;
+mod sse;
+mod state;
+mod url;
+mod watch;
+mod wire;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{Args, Parser, Subcommand};
+
+use client::{Place, Session};
+pub use exit::{Exit, Failure};
+pub use screen::Screen;
+
+use crate::config;
+
+/// The process's environment, as `config` reads it.
+pub type Environment = BTreeMap<String, String>;
+
+/// Takes payments by Mercado Pago's QR codes on petrol pumps and vending machines.
+///
+/// The machine's controller puts an order on a point of sale; the customer scans the fixed QR code on the machine;
+/// Mercado Pago asks this server for the order, and the customer pays it on the telephone.
+#[derive(Parser)]
+#[command(name = "surtidor", version, after_help = Exit::help(), infer_long_args = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Serve(serve::ServeArgs),
+    Check(check::CheckArgs),
+    Pos(pos::PosArgs),
+    State(state::StateArgs),
+    Lease(lease::LeaseArgs),
+    Order(order::OrderArgs),
+    Watch(watch::WatchArgs),
+    Completions(completions::CompletionsArgs),
+}
+
+/// Which server is asked, and how its answers are shown.
+#[derive(Args)]
+struct Options {
+    /// The server's control socket [default: SURTIDOR_SOCKET, else where `serve` puts it]
+    #[arg(
+        long,
+        global = true,
+        value_name = "PATH",
+        conflicts_with = "url",
+        help_heading = "Server"
+    )]
+    socket: Option<PathBuf>,
+    /// The server's loopback address instead, such as http://127.0.0.1:8081
+    #[arg(long, global = true, value_name = "URL", help_heading = "Server")]
+    url: Option<String>,
+    /// The file with the token that goes with --url
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Server")]
+    token_file: Option<PathBuf>,
+    /// Print the server's JSON, one document a line
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+impl Options {
+    fn place(&self, env: &Environment) -> Result<Place, Failure> {
+        let Some(url) = &self.url else {
+            let named = self
+                .socket
+                .clone()
+                .or_else(|| env.get("SURTIDOR_SOCKET").map(PathBuf::from));
+            let socket = named.or_else(config::default_socket);
+            let nowhere = || Failure::Usage("there is no home folder to look in: say where with --socket PATH".into());
+            return socket.map(Place::Socket).ok_or_else(nowhere);
+        };
+        let Some(file) = &self.token_file else {
+            return Err(Failure::Usage(
+                "--url needs --token-file FILE: the server asks for its token there".into(),
+            ));
+        };
+        let token = std::fs::read_to_string(file);
+        let token = token.map_err(|error| Failure::Usage(format!("cannot read {}: {error}", file.display())))?;
+        Place::tcp(url, &token)
+    }
+
+    /// Opens a session and runs `work` with it to its end.
+    fn ask<F, W>(&self, env: &Environment, work: W) -> Result<(), Failure>
+    where
+        W: FnOnce(Session) -> F,
+        F: Future<Output = Result<(), Failure>>,
+    {
+        let place = Arc::new(self.place(env)?);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async { work(Session::open(place).await?).await })
+    }
+}
+
+/// Does what was asked.
+pub fn run(cli: Cli, env: &Environment, screen: &mut Screen<'_>) -> Result<(), Failure> {
+    match cli.command {
+        Command::Serve(args) => serve::run(args, env, screen),
+        Command::Check(args) => check::run(args, env, screen),
+        Command::Pos(args) => pos::run(args, env, screen),
+        Command::State(args) => state::run(args, env, screen),
+        Command::Lease(args) => lease::run(args, env, screen),
+        Command::Order(args) => order::run(args, env, screen),
+        Command::Watch(args) => watch::run(args, env, screen),
+        Command::Completions(args) => completions::run(&args, screen),
+    }
+}
+
+/// Tells on standard error what went wrong and what to do next; gives the exit code.
+#[expect(clippy::print_stderr, reason = "`cli` is where printing belongs")]
+pub fn report(failure: &Failure) -> ExitCode {
+    let exit = failure.exit();
+    if exit != Exit::Ok {
+        failure
+            .to_string()
+            .lines()
+            .for_each(|line| eprintln!("surtidor: {line}"));
+        failure
+            .advice()
+            .iter()
+            .for_each(|advice| eprintln!("surtidor: {advice}"));
+    }
+    exit.into()
+}
+
+/// Parses the arguments. What the parser has to say instead (help, the version, a mistake) is printed.
+pub fn parse() -> Result<Cli, ExitCode> {
+    Cli::try_parse().map_err(|answer| {
+        // Nobody is left to tell that the help could not be printed.
+        drop(answer.print());
+        if answer.use_stderr() {
+            Exit::Usage.into()
+        } else {
+            Exit::Ok.into()
+        }
+    })
+}
+
+/// A request's body. Ours are structs of strings and numbers, and cannot fail to be JSON.
+fn body(value: &impl serde::Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).expect("a struct with named members is JSON")
+}

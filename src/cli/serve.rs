@@ -1,0 +1,209 @@
+//! `surtidor serve`.
+
+use std::io::IsTerminal;
+
+use clap::{Args, ValueEnum};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{error, info, warn};
+
+use super::settings::Settings;
+use super::{Environment, Failure, Screen};
+use crate::app::{Addresses, App};
+use crate::config::{Config, Warning};
+use crate::engine::Condition;
+use crate::telemetry::{self, LogFormat};
+
+/// Runs the server
+///
+/// Without a file it runs for a first try: on loopback, with a test account, and with its data where this user may
+/// write. SIGTERM and SIGINT end it once what is in flight is answered; SIGHUP reads the configuration anew and takes
+/// over what can change while running (accounts, limits), or says why not and keeps the old.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  surtidor serve
+  surtidor serve --config /etc/surtidor/surtidor.toml
+  surtidor serve --poll-listen 127.0.0.1:9000 --data-dir /tmp/surtidor-data
+
+What is logged: SURTIDOR_LOG, such as info (the default), debug or surtidor::engine=debug.")]
+pub struct ServeArgs {
+    #[command(flatten)]
+    settings: Settings,
+    /// How log lines look: text on a terminal and JSON elsewhere, or one of them always [default: SURTIDOR_LOG_FORMAT, else auto]
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<Format>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Format {
+    Auto,
+    Text,
+    Json,
+}
+
+pub fn run(args: ServeArgs, env: &Environment, screen: &mut Screen<'_>) -> Result<(), Failure> {
+    let ServeArgs { settings, log_format } = args;
+    let format = match (log_format, env.get("SURTIDOR_LOG_FORMAT")) {
+        (Some(format), _) => format,
+        (None, None) => Format::Auto,
+        (None, Some(name)) => Format::from_str(name, true)
+            .map_err(|_| Failure::Usage("SURTIDOR_LOG_FORMAT must be auto, text or json".into()))?,
+    };
+    let filter = env.get("SURTIDOR_LOG").map_or("info", String::as_str);
+    telemetry::trace(format.into(), filter, std::io::stderr().is_terminal()).map_err(Failure::Usage)?;
+
+    let (config, warnings) = settings.clone().load(env)?;
+    warn_of(&warnings);
+    warn_of_open_files(&config);
+    // Signals are heard from here on: one that comes while we start is not lost.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut signals = runtime.block_on(async { Signals::new() })?;
+    let account = config.accounts.first().map(|account| account.id.to_string());
+    let keys = config.poll.keys.clone();
+    let path = config.poll.path.clone();
+    let app = App::start(config).map_err(|error| Failure::Start(Box::new(error)))?;
+    info!(version = env!("CARGO_PKG_VERSION"), account, "started");
+    welcome(screen, app.addresses(), &path, &keys)?;
+
+    let end = runtime.block_on(wait(&app, &mut signals, || settings.clone().load(env)));
+    info!("stopping: what is in flight is finished first");
+    let orderly = app.stop();
+    match end {
+        End::Asked if orderly => {
+            info!("stopped");
+            Ok(())
+        }
+        End::Asked => Err(Failure::Fault("a thread of the server had panicked".into())),
+        End::Failed(what) => Err(Failure::Fault(format!("the log failed: {what}"))),
+    }
+}
+
+impl From<Format> for LogFormat {
+    fn from(format: Format) -> LogFormat {
+        match format {
+            Format::Auto => LogFormat::Auto,
+            Format::Text => LogFormat::Text,
+            Format::Json => LogFormat::Json,
+        }
+    }
+}
+
+/// Where it listens, and what to type next.
+fn welcome(screen: &mut Screen<'_>, addresses: &Addresses, path: &str, keys: &[String]) -> Result<(), Failure> {
+    let query = |value: &str| {
+        keys.iter()
+            .map(|key| format!("{key}={value}"))
+            .collect::<Vec<_>>()
+            .join("&")
+    };
+    let socket = addresses.control.display();
+    let first = addresses.poll.first().map(ToString::to_string).unwrap_or_default();
+    let body_keys = keys
+        .iter()
+        .map(|key| format!("\"{key}\":\"1\""))
+        .collect::<Vec<_>>()
+        .join(",");
+    let mut lines = vec!["Surtidor is running.".to_owned(), String::new()];
+    lines.extend(
+        addresses
+            .poll
+            .iter()
+            .map(|address| format!("  polls    http://{address}{path}?{}", query("…"))),
+    );
+    lines.push(format!("  control  {socket}"));
+    lines.extend(
+        addresses
+            .control_tcp
+            .iter()
+            .map(|address| format!("  control  http://{address} (with the token)")),
+    );
+    lines.push(format!("  admin    http://{}/metrics", addresses.admin));
+    lines.extend([
+        String::new(),
+        "Try it in another terminal: register a point of sale, put an order on it, poll it.".to_owned(),
+        String::new(),
+        format!("  curl --unix-socket {socket} -X PUT http://s/v1/pos/PUMP1 -d '{{\"keys\":{{{body_keys}}}}}'"),
+        format!(
+            "  curl --unix-socket {socket} -X PUT http://s/v1/pos/PUMP1/order -d '{{\"amount\":\"18525.50\",\"title\":\"SUPER 23.45 L\"}}'"
+        ),
+        format!("  curl -i 'http://{first}{path}?{}'", query("1")),
+        String::new(),
+    ]);
+    for line in lines {
+        screen.line(&line)?;
+    }
+    Ok(())
+}
+
+fn warn_of(warnings: &[Warning]) {
+    for warning in warnings {
+        warn!("{warning}");
+    }
+}
+
+/// Each connection takes one, and files and listeners some more.
+fn warn_of_open_files(config: &Config) {
+    let needed = config.poll.connections as u64 + 500;
+    if let Some(max) = telemetry::open_files_max().filter(|max| *max < needed) {
+        warn!(
+            max,
+            needed, "this process may open fewer files than poll.connections needs: raise `ulimit -n` or LimitNOFILE="
+        );
+    }
+}
+
+enum End {
+    Asked,
+    Failed(String),
+}
+
+struct Signals {
+    term: tokio::signal::unix::Signal,
+    int: tokio::signal::unix::Signal,
+    hup: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Signals> {
+        Ok(Signals {
+            term: signal(SignalKind::terminate())?,
+            int: signal(SignalKind::interrupt())?,
+            hup: signal(SignalKind::hangup())?,
+        })
+    }
+}
+
+/// Until somebody ends it, or the log fails.
+async fn wait(app: &App, signals: &mut Signals, load: impl Fn() -> Result<(Config, Vec<Warning>), Failure>) -> End {
+    let mut condition = app.condition();
+    loop {
+        tokio::select! {
+            _ = signals.term.recv() => return End::Asked,
+            _ = signals.int.recv() => return End::Asked,
+            _ = signals.hup.recv() => reload(app, load()),
+            changed = condition.changed() => {
+                if changed.is_err() {
+                    return End::Failed("its writer has ended".into());
+                }
+                if let Condition::Failed(what) = &*condition.borrow_and_update() {
+                    return End::Failed(what.clone());
+                }
+            }
+        }
+    }
+}
+
+fn reload(app: &App, loaded: Result<(Config, Vec<Warning>), Failure>) {
+    match loaded {
+        Ok((config, warnings)) => {
+            warn_of(&warnings);
+            match app.reload(config) {
+                Ok(()) => info!("the configuration was read anew"),
+                Err(keys) => error!(
+                    keys = keys.join(", "),
+                    "the old configuration stays: these keys cannot change while running"
+                ),
+            }
+        }
+        Err(failure) => error!("the old configuration stays: {failure}"),
+    }
+}
