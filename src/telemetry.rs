@@ -31,7 +31,7 @@ pub fn trace(format: LogFormat, filter: &str, on_terminal: bool) -> Result<(), S
         LogFormat::Json => true,
     };
     let set = if json {
-        builder.json().flatten_event(true).try_init()
+        builder.json().flatten_event(true).with_span_list(false).try_init()
     } else {
         builder.with_ansi(on_terminal).try_init()
     };
