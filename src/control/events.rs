@@ -44,8 +44,9 @@ pub(super) fn stream(mut follower: Follower, mut stopping: Stopping) -> Stream {
         // A client that lost us comes back in a second.
         let mut chunk = String::from("retry: 1000\n\n");
         loop {
-            // Who does not read is cut off by the connection's limit; then this end is closed.
-            if chunks.send(std::mem::take(&mut chunk).into()).await.is_err() {
+            // Who does not read is cut off by the connection's limit; then this end is closed. A chunk without bytes
+            // would end the body; there is one if all events of an entry had been told before.
+            if !chunk.is_empty() && chunks.send(std::mem::take(&mut chunk).into()).await.is_err() {
                 return;
             }
             let filled = tokio::select! {

@@ -42,6 +42,7 @@ struct Staged {
     state: State,
     rev: Rev,
     sum: Sum,
+    changed: bool,
 }
 
 type Answer = Result<Applied, Denied>;
@@ -158,12 +159,13 @@ impl Writer {
 
     /// Lets the views follow what is durable now.
     fn show(&self, stage: Stage, now: Now) {
-        for (id, staged) in stage.pos {
+        for (id, staged) in stage.pos.into_iter().filter(|(_, staged)| staged.changed) {
             let after = staged.state.map(|pos| {
                 Arc::new(Record {
                     pos,
                     rev: staged.rev,
                     sum: staged.sum,
+                    changed: false,
                 })
             });
             self.views.follow(&id, staged.before.as_deref(), after, now);
@@ -326,6 +328,7 @@ impl Stage {
         if let Some(pos) = &mut staged.state {
             pos.lease = decision.lease;
         }
+        staged.changed |= decision.lease != lease_before || !decision.events.is_empty();
         if decision.lease != lease_before {
             batch.put_lease(&job.pos, decision.lease)?;
         }
@@ -372,6 +375,7 @@ impl Stage {
                     state,
                     rev,
                     sum,
+                    changed: false,
                 }))
             }
         }
