@@ -165,7 +165,6 @@ impl Writer {
                     pos,
                     rev: staged.rev,
                     sum: staged.sum,
-                    changed: false,
                 })
             });
             self.views.follow(&id, staged.before.as_deref(), after, now);
