@@ -80,8 +80,8 @@ pub struct App {
     addresses: Addresses,
     config: Mutex<Config>,
     accounts: Arc<Accounts>,
+    engine: Engine,
     seats: Arc<Seats>,
-    condition: watch::Receiver<Condition>,
     stop: Stop,
     poll: poll::Running,
     shared: JoinHandle<()>,
@@ -169,7 +169,6 @@ impl App {
             seats: seats.clone(),
         };
         let poll = poll::start(poll_listeners, settings, &stopping)?;
-        let condition = engine.condition();
         let faces = Faces {
             probe: probe(&engine, poll.counts(), poll.watch()),
             settings: control::Settings {
@@ -183,7 +182,7 @@ impl App {
                     .map(|url| url.as_str().to_owned()),
                 stopping,
             },
-            engine,
+            engine: engine.clone(),
             rings,
             clock,
             socket,
@@ -196,7 +195,7 @@ impl App {
             config: Mutex::new(config),
             accounts,
             seats,
-            condition,
+            engine,
             stop,
             poll,
             shared,
@@ -210,16 +209,19 @@ impl App {
 
     /// How the log does. Once it has failed the server should be stopped: it acknowledges nothing more.
     pub fn condition(&self) -> watch::Receiver<Condition> {
-        self.condition.clone()
+        self.engine.condition()
     }
 
     /// Takes over what can change while running, or nothing. The error names the keys that cannot.
-    pub fn reload(&self, new: Config) -> Result<(), Vec<String>> {
-        let mut config = self.config.lock().unwrap_or_else(PoisonError::into_inner);
-        config::reloadable(&config, &new)?;
-        self.accounts.replace(&new.accounts);
+    pub async fn reload(&self, new: Config) -> Result<(), Vec<String>> {
+        {
+            let mut config = self.config.lock().unwrap_or_else(PoisonError::into_inner);
+            config::reloadable(&config, &new)?;
+            *config = new.clone();
+        }
         self.seats.set_max(new.poll.connections);
-        *config = new;
+        self.accounts.replace(&new.accounts);
+        self.engine.accounts_changed().await;
         Ok(())
     }
 

@@ -179,7 +179,7 @@ async fn wait(app: &App, signals: &mut Signals, load: impl Fn() -> Result<(Confi
         tokio::select! {
             _ = signals.term.recv() => return End::Asked,
             _ = signals.int.recv() => return End::Asked,
-            _ = signals.hup.recv() => reload(app, load()),
+            _ = signals.hup.recv() => reload(app, load()).await,
             changed = condition.changed() => {
                 if changed.is_err() {
                     return End::Failed("its writer has ended".into());
@@ -192,11 +192,11 @@ async fn wait(app: &App, signals: &mut Signals, load: impl Fn() -> Result<(Confi
     }
 }
 
-fn reload(app: &App, loaded: Result<(Config, Vec<Warning>), Failure>) {
+async fn reload(app: &App, loaded: Result<(Config, Vec<Warning>), Failure>) {
     match loaded {
         Ok((config, warnings)) => {
             warn_of(&warnings);
-            match app.reload(config) {
+            match app.reload(config).await {
                 Ok(()) => info!("the configuration was read anew"),
                 Err(keys) => error!(
                     keys = keys.join(", "),

@@ -77,6 +77,8 @@ pub enum Condition {
 enum Work {
     Command(Job),
     Trim,
+    /// Accounts were configured anew: they may be polled in another dialect.
+    Redialect,
     Stop,
 }
 
@@ -223,6 +225,12 @@ impl Engine {
 
     pub fn condition(&self) -> watch::Receiver<Condition> {
         self.condition.clone()
+    }
+
+    /// Other accounts were put in place: what polls are told follows, but for orders that are offered already.
+    pub async fn accounts_changed(&self) {
+        // A writer that has stopped tells polls nothing new.
+        let _ = self.work.send(Work::Redialect).await;
     }
 
     /// Ends the writer once it has done all that was asked before.

@@ -93,6 +93,19 @@ impl Views {
         }
     }
 
+    /// Renders again what may be said in another dialect now. An order keeps its reply for as long as it is offered.
+    pub(super) fn redialect(&self) {
+        for record in &self.registry {
+            let pos = &record.pos;
+            let key = pos.registration.keys.as_ref().map(Key::from);
+            if let (Standing::Waiting(_) | Standing::Withheld(_), Some(key)) = (pos.standing(), key)
+                && let Some(slot) = self.table.get(&key)
+            {
+                slot.set(self.reply(pos));
+            }
+        }
+    }
+
     /// The POS as polls see it, if it can be polled.
     pub(super) fn slot(&self, pos: &Pos) -> Option<Arc<Slot>> {
         let key = Key::from(pos.registration.keys.as_ref()?);

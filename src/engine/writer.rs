@@ -72,11 +72,13 @@ impl Writer {
         while !stopping {
             let Some(first) = self.wait(&mut waiting) else { break };
             let mut jobs = Vec::new();
+            let mut redialect = false;
             let mut next = Some(first);
             while let Some(work) = next {
                 match work {
                     Work::Command(job) => jobs.push(job),
                     Work::Trim => self.trimming = true,
+                    Work::Redialect => redialect = true,
                     Work::Stop => stopping = true,
                 }
                 next = if jobs.len() < limits::COMMIT_COMMANDS {
@@ -86,6 +88,9 @@ impl Writer {
                 };
             }
             self.do_all(jobs);
+            if redialect {
+                self.views.redialect();
+            }
             if waiting.is_empty() {
                 self.tidy();
             }
