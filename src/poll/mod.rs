@@ -9,7 +9,6 @@ mod service;
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 
 use metrics::{Histogram, describe_histogram, histogram};
@@ -40,7 +39,6 @@ pub struct Settings {
 /// The face while it runs.
 pub struct Running {
     threads: Vec<thread::JoinHandle<()>>,
-    whole: Arc<AtomicBool>,
     counts: Arc<Counts>,
 }
 
@@ -53,7 +51,6 @@ pub fn start(listeners: Vec<TcpListener>, settings: Settings, stopping: &Stoppin
         metrics: Connections::new("poll"),
         latency: Some(latency()),
     };
-    let whole = Arc::new(AtomicBool::new(true));
     // All that can fail is done before the first thread answers.
     let listeners: Vec<_> = listeners.into_iter().map(prepare).collect::<io::Result<_>>()?;
     let threads = listeners
@@ -63,27 +60,13 @@ pub fn start(listeners: Vec<TcpListener>, settings: Settings, stopping: &Stoppin
         .map(|(i, ((runtime, listener), counts))| {
             let polls = Polls::new(&settings.path, settings.table.clone(), counts);
             let (face, stopping) = (face.clone(), stopping.clone());
-            let ended = Ended(whole.clone());
-            let serve = move || {
-                let _ended = ended;
-                LocalSet::new().block_on(&runtime, serve(listener, face, polls, stopping));
-            };
+            let serve = move || LocalSet::new().block_on(&runtime, serve(listener, face, polls, stopping));
             thread::Builder::new().name(format!("poll-{i}")).spawn(serve)
         });
     Ok(Running {
         threads: threads.collect::<io::Result<_>>()?,
-        whole,
         counts,
     })
-}
-
-/// Says that a thread has ended, however it did.
-struct Ended(Arc<AtomicBool>);
-
-impl Drop for Ended {
-    fn drop(&mut self) {
-        self.0.store(false, Relaxed);
-    }
 }
 
 impl Running {
@@ -91,20 +74,15 @@ impl Running {
         self.counts.clone()
     }
 
-    /// Tells whether every thread still serves: one that ended without being told to is a fault.
-    pub fn watch(&self) -> impl Fn() -> bool + Send + Sync + 'static {
-        let whole = self.whole.clone();
-        move || whole.load(Relaxed)
+    /// Whether every thread still serves: one that ended without being told to is a fault.
+    pub fn is_whole(&self) -> bool {
+        !self.threads.iter().any(thread::JoinHandle::is_finished)
     }
 
     /// Waits until all have drained. False if one of them had panicked.
     pub fn join(self) -> bool {
-        self.threads
-            .into_iter()
-            .map(thread::JoinHandle::join)
-            .filter(Result::is_err)
-            .count()
-            == 0
+        let ended: Vec<_> = self.threads.into_iter().map(thread::JoinHandle::join).collect();
+        ended.iter().all(Result::is_ok)
     }
 }
 
