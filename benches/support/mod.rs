@@ -27,8 +27,6 @@ const STRIDE: usize = 7919;
 
 /// The child's side: the poll face with 100,000 POS, one in a hundred with an order, until our standard input ends.
 pub fn serve() {
-    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().install_recorder();
-    let _metrics = recorder.expect("nobody else installs one");
     let (table, mut rings) = table();
     std::thread::spawn(move || while rings.blocking_recv().is_some() {});
     let listeners = tcp_shared(([127, 0, 0, 1], 0).into(), 1).expect("a free port");
