@@ -4,8 +4,9 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use surtidor::domain::account::{Dialect, Payee};
+use surtidor::domain::account::{Dialect, LatePayment, Payee};
 use surtidor::domain::id::{AccountId, PosId, Reference, Timestamp};
 use surtidor::domain::money::{Currency, Money};
 use surtidor::domain::order::{Content, Item, Items, Order, Quantity, Status};
@@ -78,8 +79,8 @@ fn slot(i: usize) -> Arc<Slot> {
     };
     let mut pos = Pos::new(PosId::parse(&format!("POS-{i}")).expect("a name"), registration);
     pos.word = Word::plain(Waiting::InProcess);
-    pos.open = (i % 100 == 17).then(|| Box::new(order(i, &pos)));
-    let reply = Reply::of(&pos, Dialect::Documented, Timestamp(0));
+    pos.open = (i % 100 == 17).then(|| Arc::new(order(i, &pos)));
+    let reply = Reply::of(&pos, Dialect::Documented, Instant::now() + Duration::from_secs(86_400));
     Arc::new(Slot::new(Key::from(&keys), pos.id, Box::default(), reply))
 }
 
@@ -110,6 +111,7 @@ fn order(i: usize, pos: &Pos) -> Order {
             metadata: None,
             late_payment: None,
         },
+        late_payment: LatePayment::Report,
         created_at: Timestamp(0),
         expires_at: Timestamp(0).plus_seconds(86_400),
         status: Status::Ready,

@@ -1,7 +1,7 @@
 //! What all faces share: listeners, accepting, the limits on slow clients, and an orderly end.
 //!
-//! Everything here runs on a current-thread runtime inside a `LocalSet`, so nothing is locked. What a face answers never
-//! lives here, and nothing here knows a face by name.
+//! Everything here runs on a current-thread runtime inside a `LocalSet`, so nothing is locked. What a face answers
+//! never lives here, and nothing here knows a face by name.
 
 pub mod body;
 mod connection;

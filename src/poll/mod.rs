@@ -9,10 +9,11 @@ mod service;
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 
 use metrics::{Histogram, describe_histogram, histogram};
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, Runtime};
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::interval;
 
@@ -38,7 +39,8 @@ pub struct Settings {
 
 /// The face while it runs.
 pub struct Running {
-    threads: Vec<thread::JoinHandle<io::Result<()>>>,
+    threads: Vec<thread::JoinHandle<()>>,
+    whole: Arc<AtomicBool>,
     counts: Arc<Counts>,
 }
 
@@ -51,17 +53,38 @@ pub fn start(listeners: Vec<TcpListener>, settings: Settings, stopping: &Stoppin
         metrics: Connections::new("poll"),
         latency: Some(latency()),
     };
-    let each = listeners.into_iter().zip(counts.threads()).enumerate();
-    let threads = each.map(|(i, (listener, counts))| {
-        let polls = Polls::new(&settings.path, settings.table.clone(), counts);
-        let (face, stopping) = (face.clone(), stopping.clone());
-        let run = move || run(listener, face, polls, stopping);
-        thread::Builder::new().name(format!("poll-{i}")).spawn(run)
-    });
+    let whole = Arc::new(AtomicBool::new(true));
+    // All that can fail is done before the first thread answers.
+    let listeners: Vec<_> = listeners.into_iter().map(prepare).collect::<io::Result<_>>()?;
+    let threads = listeners
+        .into_iter()
+        .zip(counts.threads())
+        .enumerate()
+        .map(|(i, ((runtime, listener), counts))| {
+            let polls = Polls::new(&settings.path, settings.table.clone(), counts);
+            let (face, stopping) = (face.clone(), stopping.clone());
+            let ended = Ended(whole.clone());
+            let serve = move || {
+                let _ended = ended;
+                // tokio's `LocalRuntime` in its place costs a poll 130 instructions more.
+                LocalSet::new().block_on(&runtime, serve(listener, face, polls, stopping));
+            };
+            thread::Builder::new().name(format!("poll-{i}")).spawn(serve)
+        });
     Ok(Running {
         threads: threads.collect::<io::Result<_>>()?,
+        whole,
         counts,
     })
+}
+
+/// Says that a thread has ended, however it did.
+struct Ended(Arc<AtomicBool>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.store(false, Relaxed);
+    }
 }
 
 impl Running {
@@ -69,15 +92,20 @@ impl Running {
         self.counts.clone()
     }
 
-    /// Whether every thread still serves: one that ended without being told to is a fault.
-    pub fn is_whole(&self) -> bool {
-        !self.threads.iter().any(thread::JoinHandle::is_finished)
+    /// Tells whether every thread still serves: one that ended without being told to is a fault.
+    pub fn watch(&self) -> impl Fn() -> bool + Send + Sync + 'static {
+        let whole = self.whole.clone();
+        move || whole.load(Relaxed)
     }
 
-    /// Waits until all have drained. False if one of them had failed.
+    /// Waits until all have drained. False if one of them had panicked.
     pub fn join(self) -> bool {
-        let ended: Vec<_> = self.threads.into_iter().map(thread::JoinHandle::join).collect();
-        ended.into_iter().all(|thread| matches!(thread, Ok(Ok(()))))
+        self.threads
+            .into_iter()
+            .map(thread::JoinHandle::join)
+            .filter(Result::is_err)
+            .count()
+            == 0
     }
 }
 
@@ -94,16 +122,19 @@ fn latency() -> Histogram {
     histogram!("surtidor_poll_seconds")
 }
 
-/// One thread. A `LocalSet`, since tokio's `LocalRuntime` costs a poll 130 instructions more.
-fn run(listener: TcpListener, face: Face, polls: Polls, stopping: Stopping) -> io::Result<()> {
+fn prepare(listener: TcpListener) -> io::Result<(Runtime, tokio::net::TcpListener)> {
     let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
-    LocalSet::new().block_on(&runtime, async {
-        let listener = tokio::net::TcpListener::from_std(listener)?;
-        let clock = spawn_local(tick(polls.table()));
-        net::serve(listener, face, polls, stopping).await;
-        clock.abort();
-        Ok(())
-    })
+    let listener = {
+        let _context = runtime.enter();
+        tokio::net::TcpListener::from_std(listener)?
+    };
+    Ok((runtime, listener))
+}
+
+async fn serve(listener: tokio::net::TcpListener, face: Face, polls: Polls, stopping: Stopping) {
+    let clock = spawn_local(tick(polls.table()));
+    net::serve(listener, face, polls, stopping).await;
+    clock.abort();
 }
 
 /// Moves the table's clock on. Each thread does so, so that it stands still only if all of them do.

@@ -2,11 +2,11 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::*;
 use crate::domain::account::Dialect;
-use crate::domain::id::{AccountId, PosId, Timestamp};
+use crate::domain::id::{AccountId, PosId};
 use crate::domain::pos::{Mode, PollKey, Pos, Registration, Waiting, Word};
 use crate::net::listen;
 use crate::net::stop::{self, Stop};
@@ -73,7 +73,7 @@ fn filling() -> Arc<Slot> {
     };
     let mut pos = Pos::new(PosId::parse("PUMP-1").expect("a name"), registration);
     pos.word = Word::plain(Waiting::InProcess);
-    let reply = Reply::of(&pos, Dialect::Documented, Timestamp(0));
+    let reply = Reply::of(&pos, Dialect::Documented, Instant::now());
     Arc::new(Slot::new(Key::from(&keys), pos.id, Box::default(), reply))
 }
 
@@ -329,9 +329,11 @@ fn a_stop_ends_all_threads() {
     let mut stream = station.connect();
     write!(stream, "GET {POLL} HTTP/1.1\r\nHost: x\r\n\r\n").expect("open");
     read_reply(&mut stream, FILLING);
-    assert!(station.running.is_whole());
+    let whole = station.running.watch();
+    assert!(whole());
     station.stop.stop();
     assert_eq!(read_to_close(&mut stream), "");
     assert!(station.running.join());
+    assert!(!whole());
     assert!(TcpStream::connect(station.address).is_err());
 }

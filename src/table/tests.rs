@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::mpsc::Receiver;
 
 use super::*;
-use crate::domain::account::{Dialect, Payee};
+use crate::domain::account::{Dialect, LatePayment, Payee};
 use crate::domain::id::{AccountId, PosId, Reference, Timestamp};
 use crate::domain::money::{Currency, Money};
 use crate::domain::order::{Content, Item, Items, Order, Quantity, Status};
@@ -70,6 +70,7 @@ fn order(i: usize, expires_in_seconds: u64) -> Order {
             metadata: None,
             late_payment: None,
         },
+        late_payment: LatePayment::Report,
         created_at: NOW,
         expires_at: NOW.plus_seconds(expires_in_seconds),
         status: Status::Ready,
@@ -87,18 +88,19 @@ fn says(waiting: Waiting) -> Arc<Reply> {
             ..pos(0)
         },
         Dialect::Documented,
-        NOW,
+        Instant::now(),
     )
 }
 
 fn offers(order: Order) -> Arc<Reply> {
+    let until = Instant::now() + order.expires_at.since(NOW);
     Reply::of(
         &Pos {
-            open: Some(Box::new(order)),
+            open: Some(Arc::new(order)),
             ..pos(0)
         },
         Dialect::Documented,
-        NOW,
+        until,
     )
 }
 
