@@ -120,15 +120,12 @@ impl Names {
         for (i, name) in self.0.iter().enumerate() {
             rest = rest.strip_prefix(&**name)?.strip_prefix(b"=")?;
             buffer.separate(i)?;
-            let mut len = 0;
-            loop {
-                match rest.get(len) {
-                    Some(b'%' | b'+') => return None,
-                    None | Some(b'&') => break,
-                    Some(byte) => buffer.push(*byte)?,
-                }
-                len += 1;
+            let end = rest.iter().position(|byte| matches!(byte, b'&' | b'%' | b'+'));
+            let len = end.unwrap_or(rest.len());
+            if !matches!(rest.get(len), None | Some(b'&')) {
+                return None;
             }
+            buffer.extend(&rest[..len])?;
             rest = rest.get(len + 1..).unwrap_or_default();
         }
         Some(rest)
@@ -160,6 +157,14 @@ impl Buffer {
     fn push(&mut self, byte: u8) -> Option<()> {
         *self.bytes.get_mut(self.len)? = byte;
         self.len += 1;
+        Some(())
+    }
+
+    #[inline]
+    fn extend(&mut self, bytes: &[u8]) -> Option<()> {
+        let end = self.len + bytes.len();
+        self.bytes.get_mut(self.len..end)?.copy_from_slice(bytes);
+        self.len = end;
         Some(())
     }
 

@@ -1,1 +1,194 @@
+use super::*;
+use crate::domain::account::{LatePayment, Payee};
+use crate::domain::id::{AccountId, PosId, Timestamp};
+use crate::domain::money::Currency;
+use crate::domain::order::{Content, Items, Quantity};
+use crate::domain::pos::{PollKey, Registration};
+use crate::domain::text::Text;
 
+const NOW: Timestamp = Timestamp(1_700_000_000_000);
+
+fn text<const MAX: usize>(text: &str) -> Text<MAX> {
+    Text::parse(text).expect(text)
+}
+
+fn item(title: &str, price: &str, currency: Currency) -> Item {
+    Item {
+        title: text(title),
+        description: text("Pump 4, \"SUPER\" ñ"),
+        quantity: Quantity::ONE,
+        unit_price: Money::parse(price, currency).expect(price),
+        sku_number: None,
+        category: None,
+        unit_measure: None,
+        picture_url: None,
+    }
+}
+
+fn order(items: Vec<Item>) -> Order {
+    Order {
+        reference: Reference::parse("T-000123").expect("a reference"),
+        pos: PosId::parse("PUMP-4").expect("a name"),
+        account: AccountId::parse("main").expect("a name"),
+        payee: Payee {
+            collector_id: 178_106_235,
+            sponsor_id: Some(334_249_281),
+            notification_url: Some("https://pay.example.com/notifications/main".into()),
+        },
+        content: Content {
+            items: Items::new(items).expect("good items"),
+            expires_in_seconds: 300,
+            metadata: None,
+            late_payment: None,
+        },
+        late_payment: LatePayment::Report,
+        created_at: NOW,
+        expires_at: NOW.plus_seconds(300),
+        status: Status::Ready,
+        shown_at: None,
+        ended_at: None,
+        payments: vec![],
+        delivery: None,
+    }
+}
+
+fn pos() -> Pos {
+    let registration = Registration {
+        account: AccountId::parse("main").expect("a name"),
+        mode: Mode::Unattended,
+        keys: Some(PollKey::new(&["6232", "1"]).expect("good values")),
+        name: None,
+        require_lease: false,
+        url_secret: false,
+        external: None,
+    };
+    Pos::new(PosId::parse("PUMP-4").expect("a name"), registration)
+}
+
+fn sent(reply: &Reply) -> (u16, bool, String) {
+    let answer = reply.answer();
+    let body = String::from_utf8(answer.body.to_vec()).expect("JSON is text");
+    (answer.status.as_u16(), answer.order_version_2, body)
+}
+
+fn says(word: &Word, dialect: Dialect) -> (u16, bool, String) {
+    sent(&Reply::of(
+        &Pos {
+            word: word.clone(),
+            ..pos()
+        },
+        dialect,
+        Instant::now(),
+    ))
+}
+
+#[test]
+fn waiting_as_documented() {
+    for (waiting, body) in [
+        (Waiting::Unavailable, r#"{"error":{"type":"unavailable"}}"#),
+        (Waiting::InProcess, r#"{"error":{"type":"in_process"}}"#),
+        (Waiting::Timeout, r#"{"error":{"type":"timeout"}}"#),
+    ] {
+        assert_eq!(
+            says(&Word::plain(waiting), Dialect::Documented),
+            (400, false, body.into())
+        );
+    }
+    let word = Word {
+        waiting: Waiting::InProcess,
+        message: Some(text("Fuel is \"still\" flowing, ñandú \\o/")),
+    };
+    let body = r#"{"error":{"type":"in_process","message":"Fuel is \"still\" flowing, ñandú \\o/"}}"#;
+    assert_eq!(says(&word, Dialect::Documented), (400, false, body.into()));
+}
+
+#[test]
+fn waiting_in_order_version_2() {
+    for (waiting, body) in [
+        (
+            Waiting::Unavailable,
+            r#"{"status":{"status_detail":"Waiting_for_order"}}"#,
+        ),
+        (Waiting::InProcess, r#"{"status":{"status_detail":"in_process"}}"#),
+        (Waiting::Timeout, r#"{"status":{"status_detail":"Waiting_for_order"}}"#),
+    ] {
+        assert_eq!(
+            says(&Word::plain(waiting), Dialect::OrderVersion2),
+            (202, false, body.into())
+        );
+    }
+    let word = Word {
+        waiting: Waiting::InProcess,
+        message: Some(text("Fuel is still flowing.")),
+    };
+    let body = r#"{"status":{"status_detail":"in_process","message":"Fuel is still flowing."}}"#;
+    assert_eq!(says(&word, Dialect::OrderVersion2), (202, false, body.into()));
+}
+
+#[test]
+fn an_order_as_documented() {
+    let wash = Item {
+        quantity: Quantity::new(2).expect("two"),
+        picture_url: Some(text("https://pay.example.com/wash.png")),
+        sku_number: Some(text("WASH")),
+        ..item("CAR WASH", "0.10", Currency::Ars)
+    };
+    let order = order(vec![item("SUPER 23.45 L", "18525.50", Currency::Ars), wash]);
+    let reply = Reply::order(&order, Dialect::Documented, Instant::now());
+    let golden = include_str!("../../../tests/wire/order_documented.json").trim_end();
+    assert_eq!(sent(&reply), (200, false, golden.into()));
+}
+
+#[test]
+fn an_order_in_order_version_2() {
+    let wash = Item {
+        quantity: Quantity::new(2).expect("two"),
+        sku_number: Some(text("WASH")),
+        category: Some(text("service")),
+        unit_measure: Some(UnitMeasure::Pack),
+        ..item("CAR WASH", "0.10", Currency::Ars)
+    };
+    let order = order(vec![item("SUPER 23.45 L", "18525.50", Currency::Ars), wash]);
+    let reply = Reply::order(&order, Dialect::OrderVersion2, Instant::now());
+    let golden = include_str!("../../../tests/wire/order_version_2.json").trim_end();
+    assert_eq!(sent(&reply), (200, true, golden.into()));
+}
+
+#[test]
+fn what_is_not_configured_is_left_out_and_whole_currencies_stay_whole() {
+    let mut order = order(vec![item("SUPER", "999999999999", Currency::Cop)]);
+    order.payee = Payee {
+        collector_id: 1,
+        sponsor_id: None,
+        notification_url: None,
+    };
+    let body = concat!(
+        r#"{"collector_id":1,"items":[{"title":"SUPER","description":"Pump 4, \"SUPER\" ñ","currency_id":"COP","#,
+        r#""quantity":1,"unit_price":999999999999}],"external_reference":"T-000123"}"#
+    );
+    assert_eq!(sent(&Reply::order(&order, Dialect::Documented, Instant::now())).2, body);
+}
+
+#[test]
+fn only_an_order_that_may_be_paid_is_offered() {
+    let open = || Some(Arc::new(order(vec![item("SUPER", "1", Currency::Ars)])));
+    let outcome = |pos: &Pos| Reply::of(pos, Dialect::Documented, Instant::now()).answer().outcome;
+    let mut pos = Pos { open: open(), ..pos() };
+    assert_eq!(outcome(&pos), Outcome::Order);
+    pos.registration.require_lease = true;
+    assert_eq!(outcome(&pos), Outcome::Timeout);
+    pos.lease = Some(NOW.plus_seconds(30));
+    assert_eq!(outcome(&pos), Outcome::Order);
+    pos.registration.mode = Mode::Attended;
+    assert_eq!(outcome(&pos), Outcome::Unavailable);
+}
+
+#[test]
+fn outcomes_are_numbered_as_they_are_listed() {
+    assert!(
+        Outcome::ALL
+            .into_iter()
+            .enumerate()
+            .all(|(i, outcome)| outcome as usize == i)
+    );
+}

@@ -1,0 +1,204 @@
+//! What the benches of the poll path share: a child process that serves, and a small load generator.
+
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use surtidor::domain::account::{Dialect, LatePayment, Payee};
+use surtidor::domain::id::{AccountId, PosId, Reference, Timestamp};
+use surtidor::domain::money::{Currency, Money};
+use surtidor::domain::order::{Content, Item, Items, Order, Quantity, Status};
+use surtidor::domain::pos::{Mode, PollKey, Pos, Registration, Waiting, Word};
+use surtidor::domain::text::Text;
+use surtidor::net::listen::tcp_shared;
+use surtidor::net::seats::Seats;
+use surtidor::net::stop;
+use surtidor::poll;
+use surtidor::table::{Key, Names, Reply, Ring, Slot, Table, UrlSecrets, doorbell};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc::Receiver;
+
+pub const CONNECTIONS: usize = 64;
+const POS: usize = 100_000;
+/// Coprime to the number of POS, so that all are visited, far apart in memory.
+const STRIDE: usize = 7919;
+
+/// The child's side: the poll face with 100,000 POS, one in a hundred with an order, until our standard input ends.
+pub fn serve() {
+    let (table, mut rings) = table();
+    std::thread::spawn(move || while rings.blocking_recv().is_some() {});
+    let listeners = tcp_shared(([127, 0, 0, 1], 0).into(), 1).expect("a free port");
+    let port = listeners[0].local_addr().expect("it is bound").port();
+    let (stop, stopping) = stop::channel();
+    let settings = poll::Settings {
+        path: "/pay-mp".into(),
+        table: Arc::new(table),
+        seats: Seats::new(10_000),
+    };
+    let running = poll::start(listeners, settings, &stopping).expect("a thread");
+    announce_and_wait(port);
+    stop.stop();
+    assert!(running.join());
+}
+
+/// Tells the parent where we listen, and returns when it is done with us.
+#[allow(clippy::print_stdout, reason = "the parent reads it")]
+pub fn announce_and_wait(port: u16) {
+    println!("{port}");
+    io::stdin()
+        .read_to_end(&mut Vec::new())
+        .expect("the parent holds it open");
+}
+
+fn table() -> (Table, Receiver<Ring>) {
+    let (doorbell, mut rings) = doorbell();
+    let names = Names::new(&["locationId", "positionId"]).expect("good names");
+    let table = Table::new(names, UrlSecrets::default(), doorbell);
+    table.insert_all((0..POS).map(slot));
+    // Each was polled before: a poll that begins a visit is the exception.
+    for i in 0..POS {
+        table.answer(&format!("locationId=6232&positionId={i}"));
+        while rings.try_recv().is_ok() {}
+    }
+    (table, rings)
+}
+
+fn slot(i: usize) -> Arc<Slot> {
+    let keys = PollKey::new(&["6232", &i.to_string()]).expect("good values");
+    let registration = Registration {
+        account: AccountId::parse("main").expect("a name"),
+        mode: Mode::Unattended,
+        keys: Some(keys.clone()),
+        name: None,
+        require_lease: false,
+        url_secret: false,
+        external: None,
+    };
+    let mut pos = Pos::new(PosId::parse(&format!("POS-{i}")).expect("a name"), registration);
+    pos.word = Word::plain(Waiting::InProcess);
+    pos.open = (i % 100 == 17).then(|| Arc::new(order(i, &pos)));
+    let reply = Reply::of(&pos, Dialect::Documented, Instant::now() + Duration::from_secs(86_400));
+    Arc::new(Slot::new(Key::from(&keys), pos.id, Box::default(), reply))
+}
+
+fn order(i: usize, pos: &Pos) -> Order {
+    let item = |title: &str, description: &str, price: &str| Item {
+        title: Text::parse(title).expect("text"),
+        description: Text::parse(description).expect("text"),
+        quantity: Quantity::ONE,
+        unit_price: Money::parse(price, Currency::Ars).expect("an amount"),
+        sku_number: None,
+        category: None,
+        unit_measure: None,
+        picture_url: None,
+    };
+    let wash = item("CAR WASH PREMIUM", "Tunnel 1, with wax and inside cleaning", "7400.25");
+    Order {
+        reference: Reference::parse(&format!("T-{i:08}")).expect("a reference"),
+        pos: pos.id.clone(),
+        account: pos.registration.account.clone(),
+        payee: Payee {
+            collector_id: 178_106_235,
+            sponsor_id: Some(334_249_281),
+            notification_url: Some("https://pay.example.com/notifications/main?source=ipn".into()),
+        },
+        content: Content {
+            items: Items::new(vec![item("SUPER 23.45 L", "Pump 4", "18525.50"), wash]).expect("good items"),
+            expires_in_seconds: 86_400,
+            metadata: None,
+            late_payment: None,
+        },
+        late_payment: LatePayment::Report,
+        created_at: Timestamp(0),
+        expires_at: Timestamp(0).plus_seconds(86_400),
+        status: Status::Ready,
+        shown_at: None,
+        ended_at: None,
+        payments: vec![],
+        delivery: None,
+    }
+}
+
+/// A server in a process of its own: this binary in another role, perhaps under a tool that watches it.
+pub struct Served {
+    pub child: Child,
+    port: u16,
+}
+
+impl Served {
+    /// `tool` is a command that runs the command after it.
+    pub fn start(tool: &[&str], role: &str) -> Served {
+        let itself = std::env::current_exe().expect("the path of this binary");
+        let words: Vec<PathBuf> = tool.iter().map(PathBuf::from).chain([itself, role.into()]).collect();
+        let mut child = Command::new(&words[0])
+            .args(&words[1..])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{}: {error}; is it installed?", words[0].display()));
+        let mut line = String::new();
+        let stdout = child.stdout.take().expect("it is piped");
+        BufReader::new(stdout).read_line(&mut line).expect("it is open");
+        let port = line
+            .trim()
+            .parse()
+            .unwrap_or_else(|_| panic!("{} did not start: {line:?}", words[0].display()));
+        Served { child, port }
+    }
+
+    /// So many polls, each connection asking again as soon as it is answered.
+    pub fn load(&self, polls: usize) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .build()
+            .expect("a runtime");
+        let port = self.port;
+        runtime.block_on(async move {
+            let each = |first| tokio::spawn(ask((first..polls).step_by(CONNECTIONS), port));
+            let connections: Vec<_> = (0..CONNECTIONS).map(each).collect();
+            for connection in connections {
+                connection.await.expect("no panic").expect("replies");
+            }
+        });
+    }
+
+    pub fn stop(mut self) {
+        drop(self.child.stdin.take());
+        assert!(self.child.wait().expect("it is our child").success());
+    }
+}
+
+async fn ask(numbers: impl Iterator<Item = usize>, port: u16) -> io::Result<()> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
+    stream.set_nodelay(true)?;
+    let (mut request, mut reply) = (Vec::new(), vec![0; 4096]);
+    for number in numbers {
+        request.clear();
+        let pos = number * STRIDE % POS;
+        io::Write::write_fmt(
+            &mut request,
+            format_args!(
+                "GET /pay-mp?locationId=6232&positionId={pos} HTTP/1.1\r\nHost: www.mystore.com\r\n\
+                 User-Agent: MercadoPago/1.0\r\nAccept: */*\r\n\r\n"
+            ),
+        )?;
+        stream.write_all(&request).await?;
+        let mut len = 0;
+        while !is_whole(&reply[..len]) {
+            len += match stream.read(&mut reply[len..]).await? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                read => read,
+            };
+        }
+    }
+    Ok(())
+}
+
+/// Bodies here are JSON objects, and no reply is followed by another before we ask.
+fn is_whole(reply: &[u8]) -> bool {
+    reply.ends_with(b"}")
+}
