@@ -166,6 +166,8 @@ pub const KEEP_ORDERS_DAYS: u32 = 400;
 pub const KEEP_ENTRIES_DAYS: u32 = 400;
 /// Room that is given back when the disk is full, so that payments already made can still be recorded.
 pub const BALLAST_BYTES: u64 = 8 * 1024 * 1024;
+/// Room beyond the ballast before the disk counts as having room again; else it would be full with the next push.
+pub const BALLAST_HEADROOM_BYTES: u64 = 1024 * 1024;
 /// How often the ballast is tried to be written again while the disk is full.
 pub const BALLAST_RETRY: Duration = Duration::from_secs(1);
 /// A checkpoint copies the write-ahead log into the database. Rarely enough that it does not show in a push's p99.

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::account::LatePayment;
-use super::command::{Action, BadDelivery, Command, Event, NewState, Push, Refusal, Report, Used};
+use super::command::{Action, BadDelivery, CancelReason, Command, Event, NewState, Push, Refusal, Report, Used};
 use super::id::{PosId, Reference, Timestamp};
 use super::money::Money;
 use super::order::{Delivery, Order, Payment, Status};
@@ -30,50 +30,28 @@ pub struct Decision {
 }
 
 pub fn decide(state: &State, beyond: Beyond<'_>, command: &Command, now: Timestamp) -> Result<Decision, Refusal> {
-    if let Command::Register(registration) = command {
-        return register(state.as_ref(), beyond, registration);
-    }
-    let pos = state.as_ref().ok_or(Refusal::PosUnknown)?;
-    let with = |events| {
-        Ok(Decision {
-            events,
-            lease: pos.lease,
-        })
-    };
-    match command {
-        Command::Register(_) => unreachable!("handled above"),
-        Command::Remove => match &pos.open {
-            Some(order) => Err(Refusal::OrderOpen(order.reference.clone())),
-            None => Ok(Decision {
-                events: vec![Event::Removed],
-                lease: None,
-            }),
-        },
-        Command::Say { word, lease_seconds } => say(pos, word, *lease_seconds, now),
-        Command::HoldLease { seconds } => Ok(hold_lease(pos, *seconds, now)),
-        Command::Push(push) => push_order(pos, beyond.order, push, now).and_then(with),
-        Command::Cancel { reason } => match (&pos.open, pos.last.as_deref()) {
-            (Some(order), _) => with(vec![Event::OrderCanceled {
-                facts: order.facts(),
-                reason: *reason,
-            }]),
-            (None, Some((_, Status::Canceled))) => with(Vec::new()),
-            (None, Some((reference, Status::Paid))) => Err(Refusal::OrderPaid(reference.clone())),
-            (None, _) => Err(Refusal::OrderNone),
-        },
-        Command::Deliver { report, .. } => deliver(own(pos, beyond.order)?, report).and_then(with),
-        Command::Shown { reference } => match open(pos, reference) {
-            Some(order) if order.status == Status::Ready => with(vec![Event::OrderShown(order.facts())]),
-            _ => with(Vec::new()),
-        },
-        Command::Expire { reference } => with(
-            open(pos, reference)
-                .map(|order| Event::OrderExpired(order.facts()))
-                .into_iter()
-                .collect(),
-        ),
-        Command::LapseLease { until } => Ok(lapse_lease(pos, *until)),
-        Command::Settle { payments, .. } => with(settle(own(pos, beyond.order)?, payments)),
+    let lease = state.as_ref().and_then(|pos| pos.lease);
+    let with = |events| Ok(Decision { events, lease });
+    match (command, state) {
+        (Command::Register(registration), pos) => register(pos.as_ref(), beyond, registration).and_then(with),
+        // An order outlives the registration of its POS: nobody may lose its money, or a product's fate, by a removal.
+        (Command::Settle { payments, .. }, pos) => with(settle(own(pos, beyond.order)?, payments)),
+        (Command::Deliver { report, .. }, pos) => deliver(own(pos, beyond.order)?, report).and_then(with),
+        (_, None) => Err(Refusal::PosUnknown),
+        (Command::Remove, Some(pos)) => remove(pos),
+        (Command::Say { word, lease_seconds }, Some(pos)) => say(pos, word, *lease_seconds, now),
+        (Command::HoldLease { seconds }, Some(pos)) => Ok(hold_lease(pos, *seconds, now)),
+        (Command::LapseLease { until }, Some(pos)) => Ok(lapse_lease(pos, *until)),
+        (Command::Push(push), Some(pos)) => push_order(pos, beyond.order, push, now).and_then(with),
+        (Command::Cancel { reason }, Some(pos)) => cancel(pos, *reason).and_then(with),
+        (Command::Shown { reference }, Some(pos)) => with(match open(pos, reference) {
+            Some(order) if order.status == Status::Ready => vec![Event::OrderShown(order.facts())],
+            _ => Vec::new(),
+        }),
+        (Command::Expire { reference }, Some(pos)) => with(match open(pos, reference) {
+            Some(order) => end(order, Event::OrderExpired(order.facts())),
+            None => Vec::new(),
+        }),
     }
 }
 
@@ -82,29 +60,26 @@ fn open<'a>(pos: &'a Pos, reference: &Reference) -> Option<&'a Order> {
     pos.open.as_deref().filter(|order| order.reference.same(reference))
 }
 
-/// The order that a command names, which must be one of this POS.
-fn own<'a>(pos: &Pos, order: Option<&'a Order>) -> Result<&'a Order, Refusal> {
-    order.filter(|order| order.pos == pos.id).ok_or(Refusal::OrderUnknown)
+/// The order that a command names, which must be one of this POS. A POS is removed only once its orders have ended.
+fn own<'a>(state: &State, order: Option<&'a Order>) -> Result<&'a Order, Refusal> {
+    let is_own = |order: &&Order| match state {
+        Some(pos) => pos.id == order.pos,
+        None => !order.status.is_open(),
+    };
+    order.filter(is_own).ok_or(Refusal::OrderUnknown)
 }
 
-fn register(pos: Option<&Pos>, beyond: Beyond<'_>, wanted: &Registration) -> Result<Decision, Refusal> {
-    let lease = pos.and_then(|pos| pos.lease);
+fn register(pos: Option<&Pos>, beyond: Beyond<'_>, wanted: &Registration) -> Result<Vec<Event>, Refusal> {
     if let Some(owner) = beyond.keys_owner
         && pos.is_none_or(|pos| pos.id != *owner)
     {
         return Err(Refusal::KeysTaken(owner.clone()));
     }
     let Some(pos) = pos else {
-        return Ok(Decision {
-            events: vec![Event::Registered(wanted.clone())],
-            lease,
-        });
+        return Ok(vec![Event::Registered(wanted.clone())]);
     };
     if *wanted == pos.registration {
-        return Ok(Decision {
-            events: Vec::new(),
-            lease,
-        });
+        return Ok(Vec::new());
     }
     if let Some(order) = &pos.open {
         let only_the_name = Registration {
@@ -115,10 +90,17 @@ fn register(pos: Option<&Pos>, beyond: Beyond<'_>, wanted: &Registration) -> Res
             return Err(Refusal::OrderOpen(order.reference.clone()));
         }
     }
-    Ok(Decision {
-        events: vec![Event::Changed(wanted.clone())],
-        lease,
-    })
+    Ok(vec![Event::Changed(wanted.clone())])
+}
+
+fn remove(pos: &Pos) -> Result<Decision, Refusal> {
+    match &pos.open {
+        Some(order) => Err(Refusal::OrderOpen(order.reference.clone())),
+        None => Ok(Decision {
+            events: vec![Event::Removed],
+            lease: None,
+        }),
+    }
 }
 
 fn say(pos: &Pos, word: &Word, lease_seconds: Option<u64>, now: Timestamp) -> Result<Decision, Refusal> {
@@ -171,6 +153,18 @@ fn lapse_lease(pos: &Pos, until: Timestamp) -> Decision {
     Decision {
         events: if polls_change { vec![timeout] } else { Vec::new() },
         lease: None,
+    }
+}
+
+fn cancel(pos: &Pos, reason: Option<CancelReason>) -> Result<Vec<Event>, Refusal> {
+    match (&pos.open, pos.last.as_deref()) {
+        (Some(order), _) => {
+            let facts = order.facts();
+            Ok(end(order, Event::OrderCanceled { facts, reason }))
+        }
+        (None, Some((_, Status::Canceled))) => Ok(Vec::new()),
+        (None, Some((reference, Status::Paid))) => Err(Refusal::OrderPaid(reference.clone())),
+        (None, _) => Err(Refusal::OrderNone),
     }
 }
 
@@ -255,49 +249,77 @@ fn undelivered(order: &Order, text: &str) -> Result<Money, BadDelivery> {
 
 /// What payments mean that are verified and ours. The first approved are kept; the rest should not be ours.
 fn settle(order: &Order, payments: &[Payment]) -> Vec<Event> {
-    let known = |new: &&Payment| order.payments.iter().all(|old| old.id != new.id);
-    let news: Vec<Payment> = payments.iter().filter(known).cloned().collect();
+    let news = unrecorded(order, payments);
     if news.is_empty() {
         return Vec::new();
     }
+    let (missing, _) = count(order.amount(), &order.payments);
+    let (still_missing, excess) = match order.status {
+        Status::Paid => count(Money::zero(order.currency()), &news),
+        _ => count(missing, &news),
+    };
     let facts = order.facts();
-    let all: Vec<Payment> = order.payments.iter().chain(&news).cloned().collect();
-    let reached = sum(order, &all);
-    let covered = reached.is_none_or(|sum| sum.covers(order.amount()));
-    let action = double_action(order.late_payment);
+    let accepted = order.status.is_open() || order.late_payment == LatePayment::Accept;
     match order.status {
-        Status::Paid => {
-            let excess = sum(order, &news).unwrap_or_else(|| order.amount());
-            vec![Event::Overpaid {
-                facts,
-                payments: news,
-                excess,
-                action,
-            }]
+        Status::Paid => vec![overpaid(order, news, excess)],
+        Status::Ready | Status::Shown if !still_missing.is_zero() => {
+            vec![Event::PaymentPartial { facts, payments: news }]
         }
-        Status::Ready | Status::Shown if !covered => vec![Event::PaymentPartial { facts, payments: news }],
-        Status::Canceled | Status::Replaced | Status::Expired
-            if !covered || order.late_payment != LatePayment::Accept =>
-        {
-            vec![late_money(order, news)]
-        }
-        Status::Ready | Status::Shown | Status::Canceled | Status::Replaced | Status::Expired => {
-            let excess = reached
-                .and_then(|sum| sum.minus(order.amount()))
-                .filter(|excess| !excess.is_zero());
+        _ if !accepted || !still_missing.is_zero() => vec![late_money(order, news)],
+        _ => {
+            let (kept, rest) = split(missing, news);
             let paid = Event::OrderPaid {
-                facts: facts.clone(),
-                payments: all,
+                facts,
+                payments: order.payments.iter().cloned().chain(kept).collect(),
                 late: !order.status.is_open(),
             };
-            let over = excess.map(|excess| Event::Overpaid {
-                facts,
-                payments: Vec::new(),
-                excess,
-                action,
-            });
+            let over = (!excess.is_zero()).then(|| overpaid(order, rest, excess));
             std::iter::once(paid).chain(over).collect()
         }
+    }
+}
+
+/// Each payment once, the first approved first. Money of another currency is suspect and never counts.
+fn unrecorded(order: &Order, payments: &[Payment]) -> Vec<Payment> {
+    let mut news: Vec<Payment> = Vec::new();
+    for payment in payments {
+        let known = order.payments.iter().chain(&news).any(|known| known.id == payment.id);
+        if !known && payment.amount.currency() == order.currency() {
+            news.push(payment.clone());
+        }
+    }
+    news.sort_by_key(|payment| payment.approved_at);
+    news
+}
+
+/// What is still missing after these payments, and what they are too much.
+fn count(missing: Money, payments: &[Payment]) -> (Money, Money) {
+    let nothing = Money::zero(missing.currency());
+    payments
+        .iter()
+        .fold((missing, nothing), |(missing, excess), Payment { amount, .. }| {
+            match (missing.minus(*amount), amount.minus(missing)) {
+                (Some(less), _) => (less, excess),
+                // More than an amount can say: the payments beside it tell.
+                (None, Some(more)) => (nothing, excess.plus(more).unwrap_or(excess)),
+                (None, None) => (missing, excess),
+            }
+        })
+}
+
+/// The payments up to the one that brings all that is missing, and those after it.
+fn split(missing: Money, mut payments: Vec<Payment>) -> (Vec<Payment>, Vec<Payment>) {
+    let enough = (1..=payments.len()).find(|&first| count(missing, &payments[..first]).0.is_zero());
+    let rest = payments.split_off(enough.unwrap_or(payments.len()));
+    (payments, rest)
+}
+
+fn overpaid(order: &Order, payments: Vec<Payment>, excess: Money) -> Event {
+    Event::Overpaid {
+        facts: order.facts(),
+        payments,
+        excess,
+        action: double_action(order.late_payment),
     }
 }
 
@@ -326,11 +348,4 @@ fn double_action(policy: LatePayment) -> Action {
         LatePayment::Report => Action::Report,
         LatePayment::Refund | LatePayment::Accept => Action::Refund,
     }
-}
-
-/// `None` if it is beyond any amount that we can write.
-fn sum(order: &Order, payments: &[Payment]) -> Option<Money> {
-    payments
-        .iter()
-        .try_fold(Money::zero(order.currency()), |sum, payment| sum.plus(payment.amount))
 }

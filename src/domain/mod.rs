@@ -10,3 +10,6 @@ pub mod money;
 pub mod order;
 pub mod pos;
 pub mod text;
+
+#[cfg(test)]
+mod tests;

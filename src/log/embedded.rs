@@ -24,6 +24,9 @@ const FILE: &str = "surtidor.sqlite";
 const LOCK: &str = "lock";
 const BALLAST: &str = "ballast";
 
+const POLL_KEYS: &str = "poll_keys";
+const TRIMMED_SEQ: &str = "trimmed_seq";
+
 /// The version of the tables. Bodies carry a version of their own.
 const SCHEMA: i64 = 1;
 
@@ -35,9 +38,10 @@ CREATE TABLE entry (
     at   INTEGER NOT NULL,
     body BLOB NOT NULL,
     prev BLOB NOT NULL,
-    sum  BLOB NOT NULL,
-    UNIQUE (pos, rev)
+    sum  BLOB NOT NULL
 ) STRICT;
+-- Within one POS it is in the order of `seq`, as every index of a table with a whole-number key is.
+CREATE INDEX entry_pos ON entry (pos);
 
 -- Each POS's newest entry, and the poll keys that are its own.
 CREATE TABLE head (
@@ -72,6 +76,7 @@ CREATE TABLE orders (
 ) STRICT;
 CREATE INDEX orders_pos ON orders (pos, id);
 CREATE INDEX orders_status ON orders (status, id);
+CREATE INDEX orders_created ON orders (created_at);
 
 CREATE TABLE meta (
     key   TEXT PRIMARY KEY,
@@ -111,6 +116,8 @@ pub struct Log {
     reserve_open: bool,
     /// Not to try and fill a full disk with each command.
     refill_at: Instant,
+    /// The trimmer has looked at the entries up to this one; 0 when it begins anew.
+    trimmer_at: u64,
     /// Commits since the last checkpoint, in entries and leases: an upper bound is all that is needed.
     unchecked: u32,
     /// Held as long as the log is open.
@@ -151,6 +158,7 @@ impl Log {
             failed: None,
             reserve_open: true,
             refill_at: Instant::now(),
+            trimmer_at: 0,
             unchecked: 0,
             _lock: lock,
         };
@@ -180,19 +188,21 @@ impl Log {
             SCHEMA => {}
             newer => return Err(OpenError::Newer(self.folder.join(FILE), newer)),
         }
-        let stored: Option<String> = meta(&self.connection, "poll_keys").map_err(failure)?;
-        let empty: bool = self
+        let stored: Option<String> = meta(&self.connection, POLL_KEYS).map_err(failure)?;
+        let in_use: bool = self
             .connection
-            .query_row("SELECT NOT EXISTS (SELECT 1 FROM head)", [], |row| row.get(0))
+            .query_row("SELECT EXISTS (SELECT 1 FROM head WHERE keys IS NOT NULL)", [], |row| {
+                row.get(0)
+            })
             .map_err(failure)?;
         match stored {
-            Some(stored) if stored != poll_keys && !empty => Err(OpenError::PollKeys {
+            Some(stored) if stored != poll_keys && in_use => Err(OpenError::PollKeys {
                 folder: self.folder.clone(),
                 stored,
                 configured: poll_keys.to_owned(),
             }),
             Some(stored) if stored == poll_keys => Ok(()),
-            _ => set_meta(&self.connection, "poll_keys", poll_keys).map_err(|error| failure(error).into()),
+            _ => set_meta(&self.connection, POLL_KEYS, poll_keys).map_err(|error| failure(error).into()),
         }
     }
 
@@ -201,7 +211,8 @@ impl Log {
         let mut statement = self
             .connection
             .prepare(
-                "SELECT e.seq, e.pos, e.rev, e.at, e.body, e.prev, e.sum FROM head h JOIN entry e ON e.seq = h.seq",
+                "SELECT e.seq, e.pos, e.rev, e.at, e.body, e.prev, e.sum
+                 FROM head h JOIN entry e ON e.seq = h.seq AND e.pos = h.pos",
             )
             .map_err(failure)?;
         let mut rows = statement.query([]).map_err(failure)?;
@@ -221,7 +232,8 @@ impl Log {
         let lost: Option<(String, u64)> = self
             .connection
             .query_row(
-                "SELECT pos, seq FROM head h WHERE NOT EXISTS (SELECT 1 FROM entry e WHERE e.seq = h.seq)",
+                "SELECT pos, seq FROM head h
+                 WHERE NOT EXISTS (SELECT 1 FROM entry e WHERE e.seq = h.seq AND e.pos = h.pos)",
                 [],
                 |row| Ok((row.get(0)?, row.get(1)?)),
             )
@@ -348,7 +360,8 @@ impl Log {
         due
     }
 
-    /// Writes the ballast, if it is not there. Real bytes: a hole would keep no room.
+    /// Writes the ballast, if it is not there. Real bytes: a hole would keep no room. Some more than it needs, so that
+    /// the disk is not full again with the next push.
     fn try_fill_reserve(&mut self) {
         let path = self.folder.join(BALLAST);
         if std::fs::metadata(&path).is_ok_and(|file| file.len() == limits::BALLAST_BYTES) {
@@ -358,10 +371,11 @@ impl Log {
         let chunk = vec![0x5a; 1 << 20];
         let write = || -> std::io::Result<()> {
             let mut file = File::create(&path)?;
-            for _ in 0..limits::BALLAST_BYTES >> 20 {
+            for _ in 0..(limits::BALLAST_BYTES + limits::BALLAST_HEADROOM_BYTES) >> 20 {
                 file.write_all(&chunk)?;
             }
-            file.sync_all()
+            file.sync_all()?;
+            file.set_len(limits::BALLAST_BYTES)
         };
         self.reserve_open = write().is_err();
         if self.reserve_open {
@@ -370,12 +384,18 @@ impl Log {
     }
 
     /// Deletes entries made before `entries_before` and orders that ended before `orders_before`; never a POS's
-    /// newest entry, never an open order. Tells how many rows went: more may be left.
+    /// newest entry, never an open order. Tells how many rows it looked at: as many as `limits::TRIM_ROWS`, and more
+    /// may be left.
     pub fn trim(&mut self, entries_before: Timestamp, orders_before: Timestamp) -> Result<usize, LogError> {
-        self.commit(true, |batch| {
-            let gone = batch.trim_entries(entries_before)? + batch.trim_orders(orders_before)?;
-            Ok(gone)
-        })
+        let from = self.trimmer_at;
+        let (entries, orders) = self.commit(true, |batch| {
+            Ok((
+                batch.trim_entries(from, entries_before)?,
+                batch.trim_orders(orders_before)?,
+            ))
+        })?;
+        self.trimmer_at = entries.go_on_after;
+        Ok(entries.looked_at.max(orders))
     }
 
     pub fn file(&self) -> PathBuf {
@@ -403,11 +423,17 @@ impl Batch<'_> {
             .and_then(|mut statement| statement.query_row([keys.joined()], |row| row.get(0)).optional())
             .map_err(failure)?;
         owner
-            .map(|pos| PosId::parse(&pos).map_err(|_| LogError::Failed(format!("head has the name {pos:?}"))))
+            .map(|pos| {
+                PosId::parse(&pos).map_err(|_| {
+                    let place = format!("head of {pos:?}");
+                    let what = "that is no name of a point of sale".into();
+                    Damage { place, what }.into()
+                })
+            })
             .transpose()
     }
 
-    /// Where the chain of a POS stands that is not registered now, but may have been.
+    /// Where the chain of a POS stands: it may have one also if it is not registered now.
     pub fn chain(&self, pos: &PosId) -> Result<(Rev, Sum), LogError> {
         let found: Option<(u64, [u8; 16])> = self
             .transaction
@@ -421,9 +447,16 @@ impl Batch<'_> {
         Ok(found.map_or((Rev(0), Sum::NONE), |(rev, sum)| (Rev(rev), Sum(sum))))
     }
 
-    /// Appends an entry after the one of the same POS that has the checksum `prev`. The revision must be the next one.
+    /// Appends an entry after the newest of its POS, which must be of the revision before and have the checksum `prev`.
     pub fn append(&mut self, entry: &Entry, prev: Sum) -> Result<Sum, LogError> {
         let pos = entry.pos.as_str();
+        let (rev, sum) = self.chain(&entry.pos)?;
+        if entry.rev != rev.next() || prev != sum {
+            return Err(LogError::Failed(format!(
+                "revision {} of {pos} does not follow revision {} on the disk",
+                entry.rev.0, rev.0
+            )));
+        }
         let body = entry::body(&entry.events, &entry.state_after);
         let sum = checksum(prev, entry.seq, pos, entry.rev, entry.at, &body);
         self.transaction
@@ -491,25 +524,12 @@ impl Batch<'_> {
         Ok(())
     }
 
-    /// `at` grows with `seq`, so what is too old is a prefix. The chain's next link stays as the POS's anchor.
-    fn trim_entries(&mut self, before: Timestamp) -> Result<usize, LogError> {
-        let mut statement = self
-            .transaction
-            .prepare_cached(
-                "SELECT seq, pos, rev, sum FROM entry WHERE seq > ?1 AND at < ?2
-                 AND NOT EXISTS (SELECT 1 FROM head WHERE head.pos = entry.pos AND head.seq = entry.seq)
-                 ORDER BY seq LIMIT ?3",
-            )
-            .map_err(failure)?;
-        let from: u64 = 0;
-        let old: Vec<(u64, String, u64, [u8; 16])> = statement
-            .query_map(params![from, before.0, limits::TRIM_ROWS as i64], |row| {
-                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
-            })
-            .and_then(Iterator::collect)
-            .map_err(failure)?;
-        drop(statement);
-        for (seq, pos, rev, sum) in &old {
+    /// `at` grows with `seq`, so what is too old is a prefix; but each POS's newest entry stays in it, so it is walked in
+    /// pieces. The chain's last deleted link stays as the POS's anchor.
+    fn trim_entries(&mut self, from: u64, before: Timestamp) -> Result<Walked, LogError> {
+        let old = self.entries_before(from, before).map_err(failure)?;
+        let mut newest_gone = None;
+        for Old { seq, pos, rev, sum, .. } in old.iter().filter(|old| !old.is_newest) {
             self.transaction
                 .prepare_cached(
                     "INSERT INTO anchor (pos, rev, sum) VALUES (?1, ?2, ?3)
@@ -519,26 +539,72 @@ impl Batch<'_> {
                 .and_then(|_| self.transaction.prepare_cached("DELETE FROM entry WHERE seq = ?1"))
                 .and_then(|mut statement| statement.execute([seq]))
                 .map_err(failure)?;
+            self.changes += 1;
+            newest_gone = Some(*seq);
         }
-        if let Some((seq, ..)) = old.last() {
-            set_meta(&self.transaction, "trimmed_seq", &seq.to_string()).map_err(failure)?;
+        if let Some(seq) = newest_gone {
+            // A POS's entry that was its newest may go after later ones of others.
+            let trimmed = trimmed_seq(&self.transaction).map_err(failure)?.max(seq);
+            set_meta(&self.transaction, TRIMMED_SEQ, &trimmed.to_string()).map_err(failure)?;
         }
-        self.changes += old.len() as u32;
-        Ok(old.len())
+        let go_on_after = match old.last() {
+            Some(last) if old.len() == limits::TRIM_ROWS => last.seq,
+            _ => 0,
+        };
+        Ok(Walked {
+            looked_at: old.len(),
+            go_on_after,
+        })
     }
 
+    fn entries_before(&self, from: u64, before: Timestamp) -> rusqlite::Result<Vec<Old>> {
+        let mut statement = self.transaction.prepare_cached(
+            "SELECT e.seq, e.pos, e.rev, e.sum, e.at, e.seq IS h.seq FROM entry e LEFT JOIN head h ON h.pos = e.pos
+             WHERE e.seq > ?1 ORDER BY e.seq LIMIT ?2",
+        )?;
+        let rows = statement.query_map(params![from, limits::TRIM_ROWS as i64], |row| {
+            Ok(Old {
+                seq: row.get(0)?,
+                pos: row.get(1)?,
+                rev: row.get(2)?,
+                sum: row.get(3)?,
+                at: Timestamp(row.get(4)?),
+                is_newest: row.get(5)?,
+            })
+        })?;
+        rows.take_while(|row| row.as_ref().map_or(true, |row| row.at < before))
+            .collect()
+    }
+
+    /// Looks at the oldest only: `created_at` grows with `id`, and no order stays open for long.
     fn trim_orders(&mut self, before: Timestamp) -> Result<usize, LogError> {
         let gone = self
             .transaction
             .prepare_cached(
                 "DELETE FROM orders WHERE id IN
-                 (SELECT id FROM orders WHERE created_at < ?1 AND ended_at < ?1 ORDER BY id LIMIT ?2)",
+                 (SELECT id FROM (SELECT id, ended_at FROM orders ORDER BY id LIMIT ?2) WHERE ended_at < ?1)",
             )
             .and_then(|mut statement| statement.execute(params![before.0, limits::TRIM_ROWS as i64]))
             .map_err(failure)?;
         self.changes += gone as u32;
         Ok(gone)
     }
+}
+
+/// A piece of the trimmer's walk.
+struct Walked {
+    looked_at: usize,
+    go_on_after: u64,
+}
+
+/// An entry that is older than what is kept.
+struct Old {
+    seq: u64,
+    pos: String,
+    rev: u64,
+    sum: [u8; 16],
+    at: Timestamp,
+    is_newest: bool,
 }
 
 /// A row of `entry` as it stands on the disk, not yet believed.
@@ -665,10 +731,22 @@ pub(super) fn verified_order(reference: &str, body: &[u8], sum: Sum) -> Result<O
     if found != sum {
         return Err(damage(format!("its checksum is {found}, not {sum}")));
     }
-    entry::read_order_body(body).map_err(|error| damage(error.to_string()))
+    let order = entry::read_order_body(body).map_err(|error| damage(error.to_string()))?;
+    if order.reference.as_str().eq_ignore_ascii_case(reference) {
+        Ok(order)
+    } else {
+        Err(damage(format!("it is the order {}", order.reference)))
+    }
 }
 
-pub(super) fn meta(connection: &Connection, key: &str) -> rusqlite::Result<Option<String>> {
+/// Entries up to this number were trimmed, but for each POS's newest.
+pub(super) fn trimmed_seq(connection: &Connection) -> rusqlite::Result<u64> {
+    Ok(meta(connection, TRIMMED_SEQ)?
+        .and_then(|seq| seq.parse().ok())
+        .unwrap_or(0))
+}
+
+fn meta(connection: &Connection, key: &str) -> rusqlite::Result<Option<String>> {
     connection
         .prepare_cached("SELECT value FROM meta WHERE key = ?1")?
         .query_row([key], |row| row.get(0))
@@ -692,3 +770,6 @@ pub(super) fn failure(error: rusqlite::Error) -> LogError {
         _ => LogError::Failed(error.to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -55,6 +55,19 @@ struct Body<'a> {
 }
 
 #[derive(Serialize, Deserialize)]
+struct OrderBody<'a> {
+    v: u32,
+    #[serde(borrow)]
+    order: StoredOrder<'a>,
+}
+
+/// A newer form may differ in any way; only its version is sure to be where it is.
+#[derive(Deserialize)]
+struct Versioned {
+    v: u32,
+}
+
+#[derive(Serialize, Deserialize)]
 struct StoredPos<'a> {
     #[serde(borrow)]
     registration: StoredRegistration<'a>,
@@ -227,7 +240,11 @@ pub(super) fn body(events: &[Event], state: &State) -> Vec<u8> {
 }
 
 pub(super) fn order_body(order: &Order) -> Vec<u8> {
-    serde_json::to_vec(&store_order(order)).expect("strings and whole numbers only: nothing that JSON cannot hold")
+    let body = OrderBody {
+        v: VERSION,
+        order: store_order(order),
+    };
+    serde_json::to_vec(&body).expect("strings and whole numbers only: nothing that JSON cannot hold")
 }
 
 fn text<const N: usize>(text: &Text<N>) -> Str<'_> {
@@ -411,22 +428,7 @@ type Read<T> = Result<T, Unreadable>;
 
 /// Events and state of a body, of the POS `id`.
 pub(super) fn read_body(id: &PosId, bytes: &[u8]) -> Read<(Vec<Event>, State)> {
-    #[derive(Deserialize)]
-    struct Versioned {
-        v: u32,
-    }
-    let form = |error: serde_json::Error| Unreadable::Form(error.to_string());
-    let body: Body<'_> = match serde_json::from_slice(bytes) {
-        Ok(body) => body,
-        // A newer form may differ in any way; only its version is sure to be where it is.
-        Err(error) => match serde_json::from_slice::<Versioned>(bytes) {
-            Ok(Versioned { v }) if v > VERSION => return Err(Unreadable::Newer(v)),
-            _ => return Err(form(error)),
-        },
-    };
-    if body.v > VERSION {
-        return Err(Unreadable::Newer(body.v));
-    }
+    let body: Body<'_> = read_form(bytes)?;
     let state = body.state.map(|stored| read_pos(id, stored)).transpose()?;
     let open = state.as_ref().and_then(|pos| pos.open.as_ref());
     let events = body
@@ -438,7 +440,16 @@ pub(super) fn read_body(id: &PosId, bytes: &[u8]) -> Read<(Vec<Event>, State)> {
 }
 
 pub(super) fn read_order_body(bytes: &[u8]) -> Read<Order> {
-    read_order(serde_json::from_slice(bytes).map_err(|error| Unreadable::Form(error.to_string()))?)
+    let body: OrderBody<'_> = read_form(bytes)?;
+    read_order(body.order)
+}
+
+fn read_form<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Read<T> {
+    let form = |error: serde_json::Error| Unreadable::Form(error.to_string());
+    match serde_json::from_slice(bytes).map_err(form)? {
+        Versioned { v } if v > VERSION => Err(Unreadable::Newer(v)),
+        Versioned { .. } => serde_json::from_slice(bytes).map_err(form),
+    }
 }
 
 fn field<T, E>(name: &'static str, parsed: Result<T, E>) -> Read<T> {
@@ -671,3 +682,6 @@ fn read_event(stored: StoredEvent<'_>, open: Option<&Arc<Order>>) -> Read<Event>
         }
     })
 }
+
+#[cfg(test)]
+mod tests;

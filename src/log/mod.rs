@@ -6,6 +6,8 @@
 mod embedded;
 mod entry;
 mod reader;
+#[cfg(test)]
+mod samples;
 
 pub use embedded::{Batch, Log, Newest, OpenError};
 pub use entry::{Entry, Unreadable};

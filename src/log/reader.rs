@@ -6,7 +6,7 @@ use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use rusqlite::{Connection, params_from_iter, types::Value};
 use tokio::sync::oneshot;
 
-use super::embedded::{self, Row, failure, meta, open_for_reading};
+use super::embedded::{self, Row, failure, open_for_reading, trimmed_seq};
 use super::entry::Entry;
 use super::{LogError, Sum};
 use crate::domain::id::{PosId, Reference, Timestamp};
@@ -129,16 +129,13 @@ fn entries(connection: &Connection, after: u64, pos: Option<&PosId>) -> Result<E
     const COLUMNS: &str = "SELECT seq, pos, rev, at, body, prev, sum FROM entry";
     // All three answers are of one moment.
     let transaction = connection.unchecked_transaction().map_err(failure)?;
-    let trimmed_to = meta(&transaction, "trimmed_seq")
-        .map_err(failure)?
-        .and_then(|seq| seq.parse().ok())
-        .unwrap_or(0);
+    let trimmed_to = trimmed_seq(&transaction).map_err(failure)?;
     let newest: u64 = transaction
         .prepare_cached("SELECT coalesce(max(seq), 0) FROM entry")
         .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
         .map_err(failure)?;
     let sql = match pos {
-        Some(_) => format!("{COLUMNS} WHERE pos = ?3 AND seq > ?1 ORDER BY rev LIMIT ?2"),
+        Some(_) => format!("{COLUMNS} WHERE pos = ?3 AND seq > ?1 ORDER BY seq LIMIT ?2"),
         None => format!("{COLUMNS} WHERE seq > ?1 ORDER BY seq LIMIT ?2"),
     };
     let mut values = vec![Value::from(after as i64), Value::from(limits::FEED_PAGE as i64)];
@@ -169,19 +166,25 @@ fn orders(connection: &Connection, query: &OrderQuery) -> Result<OrderPage, LogE
     )];
     let mut narrow = |condition: &str, value: Value| {
         values.push(value);
-        sql.push_str(&format!(" AND {condition} ?{}", values.len()));
+        sql.push_str(" AND ");
+        sql.push_str(&condition.replace("{}", &values.len().to_string()));
     };
     if let Some(pos) = &query.pos {
-        narrow("pos =", Value::from(pos.as_str().to_owned()));
+        narrow("pos = ?{}", Value::from(pos.as_str().to_owned()));
     }
     if let Some(status) = query.status {
-        narrow("status =", Value::from(status.as_str().to_owned()));
+        narrow("status = ?{}", Value::from(status.as_str().to_owned()));
     }
     if let Some(since) = query.since {
-        narrow("created_at >=", Value::from(since.0));
+        // `created_at` grows with `id`, so this is where the walk ends.
+        narrow(
+            "id >= (SELECT id FROM orders WHERE created_at >= ?{} ORDER BY created_at, id LIMIT 1)",
+            Value::from(since.0),
+        );
     }
+    let limit = query.limit.clamp(1, limits::PAGE_MAX);
     // One more than asked tells whether there is a next page.
-    narrow("1 = 1 ORDER BY id DESC LIMIT", Value::from(query.limit as i64 + 1));
+    narrow("1 = 1 ORDER BY id DESC LIMIT ?{}", Value::from(limit as i64 + 1));
     let mut statement = connection.prepare_cached(&sql).map_err(failure)?;
     let rows: Vec<(u64, String, Vec<u8>, [u8; 16])> = statement
         .query_map(params_from_iter(values), |row| {
@@ -189,11 +192,14 @@ fn orders(connection: &Connection, query: &OrderQuery) -> Result<OrderPage, LogE
         })
         .and_then(Iterator::collect)
         .map_err(failure)?;
-    let next = (rows.len() > query.limit).then(|| rows[query.limit - 1].0);
+    let next = (rows.len() > limit).then(|| rows[limit - 1].0);
     let orders = rows
         .iter()
-        .take(query.limit)
+        .take(limit)
         .map(|(_, reference, body, sum)| embedded::verified_order(reference, body, Sum(*sum)))
         .collect::<Result<Vec<_>, _>>()?;
     Ok(OrderPage { orders, next })
 }
+
+#[cfg(test)]
+mod tests;

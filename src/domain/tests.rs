@@ -1,0 +1,5 @@
+//! The rules as tables that read as sentences, and the laws that no sequence of commands may break.
+
+mod laws;
+mod rules;
+mod world;

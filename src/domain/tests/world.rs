@@ -1,0 +1,316 @@
+//! Points of sale and orders in memory, driven as the engine drives them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::domain::account::{LatePayment, Payee};
+use crate::domain::command::{CancelReason, Command, Event, Push, Refusal, Report};
+use crate::domain::decide::{Beyond, decide};
+use crate::domain::evolve::{evolve, evolve_order};
+use crate::domain::id::{AccountId, PosId, Reference, Timestamp};
+use crate::domain::money::{Currency, Money};
+use crate::domain::order::{Content, Delivery, Item, Items, Metadata, Order, Payment, Quantity};
+use crate::domain::pos::{Mode, PollKey, Registration, State, Waiting, Word};
+use crate::domain::text::Text;
+
+pub(super) const START: Timestamp = Timestamp(1_700_000_000_000);
+
+/// What is recorded, by POS and by folded reference, and how it came about.
+pub(super) struct World {
+    pub(super) pos: BTreeMap<PosId, State>,
+    pub(super) orders: BTreeMap<String, Order>,
+    pub(super) history: Vec<(PosId, Event, Timestamp)>,
+    pub(super) now: Timestamp,
+    pub(super) policy: LatePayment,
+}
+
+impl World {
+    pub(super) fn new(policy: LatePayment) -> World {
+        World {
+            pos: BTreeMap::new(),
+            orders: BTreeMap::new(),
+            history: Vec::new(),
+            now: START,
+            policy,
+        }
+    }
+
+    pub(super) fn state(&self, pos: &PosId) -> State {
+        self.pos.get(pos).cloned().flatten()
+    }
+
+    pub(super) fn order(&self, reference: &Reference) -> Option<&Order> {
+        self.orders.get(&reference.folded())
+    }
+
+    pub(super) fn apply(&mut self, pos: &PosId, command: &Command) -> Result<Vec<Event>, Refusal> {
+        let state = self.state(pos);
+        let known = command.reference().and_then(|reference| self.order(reference));
+        let keys = match command {
+            Command::Register(registration) => registration.keys.as_ref(),
+            _ => None,
+        };
+        let beyond = Beyond {
+            order: known,
+            keys_owner: keys.and_then(|keys| self.owner(keys)),
+        };
+        let decision = decide(&state, beyond, command, self.now)?;
+        let mut after = state;
+        for event in &decision.events {
+            after = evolve(after, pos, event, self.now);
+            self.follow(event);
+            self.history.push((pos.clone(), event.clone(), self.now));
+        }
+        if let Some(pos) = &mut after {
+            pos.lease = decision.lease;
+        }
+        self.pos.insert(pos.clone(), after);
+        Ok(decision.events)
+    }
+
+    fn owner(&self, keys: &PollKey) -> Option<&PosId> {
+        let mut registered = self.pos.values().flatten();
+        let owner = registered.find(|pos| pos.registration.keys.as_ref() == Some(keys));
+        owner.map(|pos| &pos.id)
+    }
+
+    fn follow(&mut self, event: &Event) {
+        if let Event::OrderReady(order) = event {
+            self.orders.insert(order.reference.folded(), (**order).clone());
+        } else if let Some(reference) = event.reference() {
+            let order = self.orders.get_mut(&reference.folded());
+            evolve_order(order.expect("an event's order was made"), event, self.now);
+        }
+    }
+
+    /// The command that a sentence means: see `rules` for the language.
+    pub(super) fn read(&self, pos: &PosId, sentence: &str) -> Command {
+        let words: Vec<&str> = sentence.split(' ').collect();
+        let has = |word: &str| words.contains(&word);
+        let after = |word: &str| words.iter().position(|w| *w == word).map(|at| words[at + 1]);
+        let number = |text: &str| text.parse::<u64>().expect("a number");
+        match words[0] {
+            "register" => Command::Register(Registration {
+                require_lease: has("require_lease"),
+                mode: if has("attended") {
+                    Mode::Attended
+                } else {
+                    Mode::Unattended
+                },
+                name: after("named").map(text),
+                keys: after("keys").map(|keys| keys_of(&[keys])),
+                ..registration()
+            }),
+            "remove" => Command::Remove,
+            "say" => Command::Say {
+                word: Word {
+                    waiting: Waiting::parse(words[1]).expect("a state"),
+                    message: after("message").map(text),
+                },
+                lease_seconds: after("for").map(number),
+            },
+            "hold" => Command::HoldLease {
+                seconds: number(words[1]),
+            },
+            "lapse" => Command::LapseLease {
+                until: self.state(pos).and_then(|pos| pos.lease).unwrap_or(START),
+            },
+            "lapse-older" => Command::LapseLease {
+                until: Timestamp(START.0 + 1),
+            },
+            "push" => Command::Push(Box::new(Push {
+                reference: reference(words[1]),
+                content: Content {
+                    metadata: after("metadata").map(|text| Metadata(text.into())),
+                    expires_in_seconds: after("expires").map_or(300, number),
+                    late_payment: after("late").map(policy),
+                    ..content(words[2])
+                },
+                payee: payee(),
+                late_payment: self.policy,
+                replace: has("replace"),
+            })),
+            "cancel" => Command::Cancel {
+                reason: has("paid_elsewhere").then_some(CancelReason::PaidElsewhere),
+            },
+            "shown" => Command::Shown {
+                reference: reference(words[1]),
+            },
+            "expire" => Command::Expire {
+                reference: reference(words[1]),
+            },
+            "pay" => Command::Settle {
+                reference: reference(words[1]),
+                payments: words[2..].iter().map(|word| payment(word)).collect(),
+            },
+            "dispensed" => Command::Deliver {
+                reference: reference(words[1]),
+                report: Report::Dispensed,
+            },
+            "failed" => Command::Deliver {
+                reference: reference(words[1]),
+                report: Report::Failed {
+                    amount: after("amount").map(str::to_owned),
+                    reason: after("because").map(text),
+                },
+            },
+            other => panic!("no such command: {other}"),
+        }
+    }
+}
+
+pub(super) fn pos_id(name: &str) -> PosId {
+    PosId::parse(name).expect("a name")
+}
+
+pub(super) fn reference(name: &str) -> Reference {
+    Reference::parse(name).expect("a reference")
+}
+
+pub(super) fn ars(amount: &str) -> Money {
+    Money::parse(amount, Currency::Ars).expect("an amount")
+}
+
+pub(super) fn keys_of(values: &[&str]) -> PollKey {
+    PollKey::new(values).expect("keys")
+}
+
+fn text<const N: usize>(words: &str) -> Text<N> {
+    Text::parse(words).expect("text")
+}
+
+fn policy(name: &str) -> LatePayment {
+    match name {
+        "report" => LatePayment::Report,
+        "refund" => LatePayment::Refund,
+        "accept" => LatePayment::Accept,
+        other => panic!("no such policy: {other}"),
+    }
+}
+
+/// `id:amount`, approved in the order of the ids; `id:amountBRL` is of another currency.
+fn payment(word: &str) -> Payment {
+    let (id, amount) = word.split_once(':').expect("id:amount");
+    let id = id.parse().expect("an id");
+    let money = match amount.strip_suffix("BRL") {
+        Some(amount) => Money::parse(amount, Currency::Brl).expect("an amount"),
+        None => ars(amount),
+    };
+    Payment {
+        id,
+        merchant_order: None,
+        amount: money,
+        approved_at: Some(Timestamp(i64::try_from(id).expect("small"))),
+    }
+}
+
+pub(super) fn registration() -> Registration {
+    Registration {
+        account: AccountId::parse("main").expect("a name"),
+        mode: Mode::Unattended,
+        keys: None,
+        name: None,
+        require_lease: false,
+        url_secret: false,
+        external: None,
+    }
+}
+
+pub(super) fn payee() -> Payee {
+    Payee {
+        collector_id: 178_106_235,
+        sponsor_id: None,
+        notification_url: None,
+    }
+}
+
+pub(super) fn content(amount: &str) -> Content {
+    let item = Item {
+        title: text("SUPER"),
+        description: text("SUPER"),
+        quantity: Quantity::ONE,
+        unit_price: ars(amount),
+        sku_number: None,
+        category: None,
+        unit_measure: None,
+        picture_url: None,
+    };
+    Content {
+        items: Items::new(vec![item]).expect("items"),
+        expires_in_seconds: 300,
+        metadata: None,
+        late_payment: None,
+    }
+}
+
+/// An event in a few words.
+pub(super) fn told(event: &Event) -> String {
+    let about = event
+        .reference()
+        .map(|reference| format!(" {reference}"))
+        .unwrap_or_default();
+    let what = match event {
+        Event::Registered(_) => "registered".into(),
+        Event::Changed(_) => "changed".into(),
+        Event::Removed => "removed".into(),
+        Event::StateChanged { to, message } => {
+            let message = message.as_ref().map(|text| format!(" {text}")).unwrap_or_default();
+            format!("state {}{message}", to.as_str())
+        }
+        Event::OrderReady(_) => "ready".into(),
+        Event::OrderShown(_) => "shown".into(),
+        Event::OrderCanceled { reason, .. } => reason.map_or("canceled", |_| "paid_elsewhere").into(),
+        Event::OrderReplaced(_) => "replaced".into(),
+        Event::OrderExpired(_) => "expired".into(),
+        Event::OrderPaid { payments, late, .. } => {
+            let late = if *late { "late " } else { "" };
+            format!("{late}paid by {}", ids(payments))
+        }
+        Event::PaymentPartial { payments, .. } => format!("partial {}", ids(payments)),
+        Event::LatePayment { payments, action, .. } => format!("{} late {}", action.as_str(), ids(payments)),
+        Event::Overpaid {
+            payments,
+            excess,
+            action,
+            ..
+        } => {
+            format!("{} excess {excess} {}", action.as_str(), ids(payments))
+        }
+        Event::DeliveryReported { delivery, .. } => match delivery {
+            Delivery::Dispensed => "dispensed".into(),
+            Delivery::Failed { amount, .. } => {
+                format!("failed {}", amount.map_or("all".into(), |amount| amount.to_string()))
+            }
+        },
+    };
+    format!("{what}{about}").replace("  ", " ")
+}
+
+fn ids(payments: &[Payment]) -> String {
+    let ids: Vec<String> = payments.iter().map(|payment| payment.id.to_string()).collect();
+    ids.join("+")
+}
+
+/// What an order's event leaves of an order, from its beginning: the fold that a reader of the feed would do.
+pub(super) fn replay(history: &[(PosId, Event, Timestamp)]) -> (BTreeMap<PosId, State>, BTreeMap<String, Order>) {
+    let mut pos: BTreeMap<PosId, State> = BTreeMap::new();
+    let mut orders: BTreeMap<String, Order> = BTreeMap::new();
+    for (id, event, at) in history {
+        let state = pos.remove(id).flatten();
+        pos.insert(id.clone(), evolve(state, id, event, *at));
+        match event {
+            Event::OrderReady(order) => {
+                orders.insert(order.reference.folded(), Arc::unwrap_or_clone(order.clone()));
+            }
+            event => {
+                let order = event
+                    .reference()
+                    .and_then(|reference| orders.get_mut(&reference.folded()));
+                if let Some(order) = order {
+                    evolve_order(order, event, *at);
+                }
+            }
+        }
+    }
+    (pos, orders)
+}

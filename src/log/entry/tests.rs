@@ -1,0 +1,339 @@
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use super::*;
+use crate::log::samples::{ars, order, pos_id, reference, text};
+
+/// Logs of version 1 must stay readable: these files are what it wrote, and no test may make them anew.
+const ENTRY_V1: &str = include_str!("../../../tests/wire/entry-v1.json");
+const ORDER_V1: &str = include_str!("../../../tests/wire/order-v1.json");
+
+fn full_order() -> Order {
+    let plain = order("T-000123", "PUMP-4", 1_763_733_909_123);
+    let [item] = &plain.content.items.iter().cloned().collect::<Vec<_>>()[..] else {
+        panic!("one item")
+    };
+    let second = Item {
+        title: text("Café \"grande\""),
+        quantity: Quantity::new(2).expect("in range"),
+        unit_price: ars("0.25"),
+        sku_number: Some(text("SKU-1")),
+        category: Some(text("food")),
+        unit_measure: Some(UnitMeasure::Pack),
+        picture_url: Some(text("https://example.com/cafe.png")),
+        ..item.clone()
+    };
+    Order {
+        content: Content {
+            items: Items::new(vec![item.clone(), second]).expect("items"),
+            late_payment: Some(LatePayment::Accept),
+            ..plain.content.clone()
+        },
+        late_payment: LatePayment::Accept,
+        status: Status::Shown,
+        shown_at: Some(Timestamp(1_763_733_915_000)),
+        payments: vec![payment(41, "100")],
+        ..plain
+    }
+}
+
+fn closed_order() -> Order {
+    Order {
+        status: Status::Paid,
+        ended_at: Some(Timestamp(1_763_733_930_000)),
+        delivery: Some((failed(), Timestamp(1_763_733_940_000))),
+        ..full_order()
+    }
+}
+
+fn payment(id: u64, amount: &str) -> Payment {
+    Payment {
+        id,
+        merchant_order: Some(7),
+        amount: ars(amount),
+        approved_at: Some(Timestamp(1_763_733_920_000)),
+    }
+}
+
+fn failed() -> Delivery {
+    Delivery::Failed {
+        amount: Some(ars("18525.50")),
+        reason: Some(text("nozzle blocked")),
+    }
+}
+
+fn full_registration() -> Registration {
+    Registration {
+        account: AccountId::parse("main").expect("a name"),
+        mode: Mode::Attended,
+        keys: Some(PollKey::new(&["6232", "4"]).expect("keys")),
+        name: Some(text("Pump 4")),
+        require_lease: true,
+        url_secret: true,
+        external: Some(Box::new(External {
+            pos: ExternalPosId::parse("PUMP4").ok(),
+            store: ExternalStoreId::parse("STORE1").ok(),
+        })),
+    }
+}
+
+/// Every event there is: a new one must be added here and, with a new version, to a new file.
+fn every_event() -> Vec<Event> {
+    let order = full_order();
+    let facts = order.facts();
+    let payments = vec![payment(41, "100")];
+    vec![
+        Event::Registered(full_registration()),
+        Event::Changed(Registration {
+            keys: None,
+            name: None,
+            external: None,
+            ..full_registration()
+        }),
+        Event::Removed,
+        Event::StateChanged {
+            to: NewState::Waiting(Waiting::InProcess),
+            message: Some(text("filling")),
+        },
+        Event::StateChanged {
+            to: NewState::Ready,
+            message: None,
+        },
+        Event::OrderReady(Arc::new(order)),
+        Event::OrderShown(facts.clone()),
+        Event::OrderCanceled {
+            facts: facts.clone(),
+            reason: Some(CancelReason::PaidElsewhere),
+        },
+        Event::OrderReplaced(facts.clone()),
+        Event::OrderExpired(facts.clone()),
+        Event::OrderPaid {
+            facts: facts.clone(),
+            payments: payments.clone(),
+            late: true,
+        },
+        Event::PaymentPartial {
+            facts: facts.clone(),
+            payments: payments.clone(),
+        },
+        Event::LatePayment {
+            facts: facts.clone(),
+            payments: payments.clone(),
+            action: Action::Report,
+        },
+        Event::Overpaid {
+            facts: facts.clone(),
+            payments,
+            excess: ars("0.50"),
+            action: Action::Refund,
+        },
+        Event::DeliveryReported {
+            facts: facts.clone(),
+            delivery: Delivery::Dispensed,
+        },
+        Event::DeliveryReported {
+            facts,
+            delivery: failed(),
+        },
+    ]
+}
+
+fn full_state() -> State {
+    Some(Pos {
+        open: Some(Arc::new(full_order())),
+        last: Some(Box::new((reference("T-000122"), Status::Paid))),
+        word: Word {
+            waiting: Waiting::Unavailable,
+            message: Some(text("back soon")),
+        },
+        ..Pos::new(pos_id("PUMP-4"), full_registration())
+    })
+}
+
+#[test]
+fn version_1_is_read_as_it_was_written() {
+    let read = read_body(&pos_id("PUMP-4"), ENTRY_V1.trim_end().as_bytes());
+    assert_eq!(read, Ok((every_event(), full_state())));
+    assert_eq!(read_order_body(ORDER_V1.trim_end().as_bytes()), Ok(closed_order()));
+}
+
+#[test]
+fn this_version_writes_version_1() {
+    let written = |bytes| String::from_utf8(bytes).expect("JSON is UTF-8");
+    assert_eq!(written(body(&every_event(), &full_state())), ENTRY_V1.trim_end());
+    assert_eq!(written(order_body(&closed_order())), ORDER_V1.trim_end());
+}
+
+#[test]
+fn what_cannot_be_read_says_why() {
+    let read = |body: &str| read_body(&pos_id("P"), body.as_bytes()).expect_err(body);
+    assert_eq!(read(r#"{"v":2,"anything":[]}"#), Unreadable::Newer(2));
+    assert_eq!(
+        read(r#"{"v":1,"events":["order_ready"],"state":null}"#),
+        Unreadable::Field("open")
+    );
+    assert!(matches!(
+        read(r#"{"v":1,"events":["unheard_of"],"state":null}"#),
+        Unreadable::Form(_)
+    ));
+    assert!(matches!(read("{}"), Unreadable::Form(_)));
+    assert!(matches!(read(""), Unreadable::Form(_)));
+    assert_eq!(read_order_body(br#"{"v":2}"#), Err(Unreadable::Newer(2)));
+    for (wrong, field) in [
+        ((r#""status":"paid""#, r#""status":"stolen""#), "status"),
+        ((r#""currency":"ARS""#, r#""currency":"XXX""#), "currency"),
+        ((r#""unit_price":"0.25""#, r#""unit_price":"0.255""#), "unit_price"),
+        ((r#""reference":"T-000123""#, r#""reference":"T 1""#), "reference"),
+        ((r#","delivered_at":1763733940000"#, ""), "delivery"),
+    ] {
+        let body = ORDER_V1.replace(wrong.0, wrong.1);
+        assert_eq!(read_order_body(body.as_bytes()), Err(Unreadable::Field(field)));
+    }
+}
+
+fn words<const N: usize>() -> impl Strategy<Value = Text<N>> {
+    "[a-zñ\"\\\\/€ ]{1,20}".prop_map(|words| text(&words))
+}
+
+fn money(currency: Currency) -> impl Strategy<Value = Money> {
+    (1..10_u64.pow(9)).prop_map(move |units| {
+        let amount = rust_decimal::Decimal::new(i64::try_from(units).expect("small"), currency.places());
+        Money::from_decimal(amount, currency).expect("in range")
+    })
+}
+
+fn time() -> impl Strategy<Value = Timestamp> {
+    any::<i64>().prop_map(Timestamp)
+}
+
+fn policy() -> impl Strategy<Value = LatePayment> {
+    select(vec![LatePayment::Report, LatePayment::Refund, LatePayment::Accept])
+}
+
+fn payments(currency: Currency) -> impl Strategy<Value = Vec<Payment>> {
+    let payment = (
+        any::<u64>(),
+        option::of(any::<u64>()),
+        money(currency),
+        option::of(time()),
+    );
+    vec(
+        payment.prop_map(|(id, merchant_order, amount, approved_at)| Payment {
+            id,
+            merchant_order,
+            amount,
+            approved_at,
+        }),
+        0..4,
+    )
+}
+
+fn delivery(currency: Currency) -> impl Strategy<Value = Delivery> {
+    prop_oneof![
+        Just(Delivery::Dispensed),
+        (option::of(money(currency)), option::of(words()))
+            .prop_map(|(amount, reason)| Delivery::Failed { amount, reason }),
+    ]
+}
+
+fn item(currency: Currency) -> impl Strategy<Value = Item> {
+    let names = (
+        words(),
+        words(),
+        option::of(words()),
+        option::of(words()),
+        option::of(words()),
+    );
+    let unit = option::of(select(vec![UnitMeasure::Unit, UnitMeasure::Pack]));
+    (names, 1..100_u32, money(currency), unit).prop_map(
+        |((title, description, sku_number, category, picture_url), quantity, unit_price, unit_measure)| Item {
+            title,
+            description,
+            quantity: Quantity::new(quantity).expect("in range"),
+            unit_price,
+            sku_number,
+            category,
+            unit_measure,
+            picture_url,
+        },
+    )
+}
+
+fn any_order() -> impl Strategy<Value = Order> {
+    select(vec![Currency::Ars, Currency::Clp]).prop_flat_map(|currency| {
+        let asked = (
+            vec(item(currency), 1..4),
+            any::<u64>(),
+            option::of(words::<50>()),
+            option::of(policy()),
+        );
+        let payee = (any::<u64>(), option::of(any::<u64>()), option::of(words::<50>()));
+        let times = (time(), time(), option::of(time()), option::of(time()));
+        let outcome = (
+            select(Status::ALL.to_vec()),
+            payments(currency),
+            option::of((delivery(currency), time())),
+        );
+        (asked, payee, policy(), times, outcome).prop_map(
+            |((items, expires_in_seconds, metadata, late_asked), payee, late_payment, times, outcome)| Order {
+                reference: reference("T-1"),
+                pos: pos_id("P"),
+                account: AccountId::parse("main").expect("a name"),
+                payee: Payee {
+                    collector_id: payee.0,
+                    sponsor_id: payee.1,
+                    notification_url: payee.2.map(|url| url.as_str().into()),
+                },
+                content: Content {
+                    items: Items::new(items).expect("items"),
+                    expires_in_seconds,
+                    metadata: metadata.map(|words| Metadata(words.as_str().into())),
+                    late_payment: late_asked,
+                },
+                late_payment,
+                created_at: times.0,
+                expires_at: times.1,
+                shown_at: times.2,
+                ended_at: times.3,
+                status: outcome.0,
+                payments: outcome.1,
+                delivery: outcome.2,
+            },
+        )
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_stored_is_what_is_read(order in any_order(), waiting in select(Waiting::ALL.to_vec()), message in option::of(words())) {
+        prop_assert_eq!(read_order_body(&order_body(&order)), Ok(order.clone()));
+
+        let events = vec![
+            Event::OrderReady(Arc::new(order.clone())),
+            Event::OrderPaid { facts: order.facts(), payments: order.payments.clone(), late: false },
+            Event::StateChanged { to: NewState::Waiting(waiting), message: message.clone() },
+        ];
+        let state = Some(Pos {
+            word: Word { waiting, message },
+            open: Some(Arc::new(order)),
+            ..Pos::new(pos_id("P"), full_registration())
+        });
+        prop_assert_eq!(read_body(&pos_id("P"), &body(&events, &state)), Ok((events, state)));
+    }
+
+    #[test]
+    fn no_bytes_make_it_panic(bytes in vec(any::<u8>(), 0..200), place in 0..ORDER_V1.len(), byte in any::<u8>()) {
+        let _ = read_order_body(&bytes);
+        let _ = read_body(&pos_id("P"), &bytes);
+        for golden in [ENTRY_V1, ORDER_V1] {
+            let mut rotten = golden.as_bytes().to_vec();
+            rotten[place] = byte;
+            let _ = read_order_body(&rotten);
+            let _ = read_body(&pos_id("P"), &rotten);
+        }
+    }
+}
