@@ -7,7 +7,8 @@
 //!   is run.
 //! - `<!-- test:run -->` each line that begins with `$ ` is a command for bash (it goes on while a `'` is open or the line
 //!   ends in `\`); the lines after it are all that it prints. `…` stands for anything within a line, alone for any
-//!   lines. One whose last line is `…` may go on for ever: it is ended once it has shown what stands there.
+//!   lines. One whose last line is `…` may go on for ever: it is ended once it has shown what stands there and is silent.
+//!   One that shows nothing, or only `…`, must succeed.
 //! - `<!-- test:config -->` a configuration that must load. Its secrets' files are made; without an account it gets one.
 //! - `<!-- test:skip why -->` not run.
 //!
@@ -25,6 +26,8 @@ use surtidor::config::{Config, Overrides, Source};
 
 /// The longest that a command, or the server's start, may take. On a busy machine all is slow.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// A command with an open end is done when it has said nothing for this long.
+const SILENCE: Duration = Duration::from_secs(1);
 /// Lines that a command may have printed before we read them.
 const LINES: usize = 1024;
 /// Blocks in these languages must say what they are.
@@ -283,7 +286,7 @@ impl Server {
             .env("TERM", "dumb");
         bash.env("SOCKET", self.socket()).env("SURTIDOR_SOCKET", self.socket());
         let (printed, end) = watch(Running::start(bash), &shown);
-        let silent_failure = shown.is_empty() && end != End::Well;
+        let silent_failure = shown.iter().all(|line| line == "…") && end == End::Badly;
         if as_shown(&shown, &printed) && !silent_failure {
             return Ok(());
         }
@@ -321,9 +324,11 @@ fn watch(mut running: Running, shown: &[String]) -> (Vec<String>, End) {
     let open = shown.last().is_some_and(|last| last == "…");
     let mut printed = Vec::new();
     loop {
+        let left = until.saturating_duration_since(Instant::now());
+        let enough = open && !printed.is_empty() && as_shown(shown, &printed);
         match running
             .lines
-            .recv_timeout(until.saturating_duration_since(Instant::now()))
+            .recv_timeout(if enough { left.min(SILENCE) } else { left })
         {
             Ok(line) => printed.extend(Some(plain(&line)).filter(|line| !line.is_empty())),
             Err(RecvTimeoutError::Timeout) => return (printed, End::Cut),
@@ -331,9 +336,6 @@ fn watch(mut running: Running, shown: &[String]) -> (Vec<String>, End) {
                 let well = running.child.wait().is_ok_and(|status| status.success());
                 return (printed, if well { End::Well } else { End::Badly });
             }
-        }
-        if open && as_shown(shown, &printed) {
-            return (printed, End::Cut);
         }
     }
 }
@@ -465,6 +467,10 @@ fn an_untrue_readme_is_noticed() {
             "should print\n    b\nbut Well printed\n    a",
         ),
         ("<!-- test:serve -->\n```sh\nsurtidor serve\n$ false\n```", "Badly"),
+        (
+            "<!-- test:serve -->\n```sh\nsurtidor serve\n$ surtidor order show NONE\n…\n```",
+            "NONE",
+        ),
     ] {
         let faults = faults(readme);
         assert!(faults.len() == 1 && faults[0].contains(why), "{readme:?}: {faults:?}");
