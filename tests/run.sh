@@ -1,0 +1,177 @@
+#!/usr/bin/env bash
+# Runs every check of the project, on a fresh Debian 12 with Rust: tests/run.sh, or tests/run.sh --all with the long runs.
+# It installs what it needs where it may (as root, or with sudo that asks nothing), else it says what is missing.
+# Each step has a time limit, and the next ones run even if it fails. The last line tells how many passed.
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit 1
+
+all=""
+case "${1-}" in
+"") ;;
+--all) all=1 ;;
+*)
+  echo "usage: tests/run.sh [--all]" >&2
+  exit 2
+  ;;
+esac
+
+passed=0 failed=() skipped=() began=$SECONDS
+tools=target/tools
+mkdir -p "$tools"
+export PATH="$PWD/$tools/usr/bin:$PATH"
+
+# step NAME SECONDS COMMAND…: one check, and how long it took.
+step() {
+  local name=$1 limit=$2 from=$SECONDS status=0
+  shift 2
+  printf '\n=== %s\n' "$name"
+  timeout --kill-after=10 "$limit" "$@" || status=$?
+  if ((status == 0)); then
+    passed=$((passed + 1))
+    printf -- '--- %s: passed in %d s\n' "$name" $((SECONDS - from))
+  else
+    failed+=("$name")
+    ((status == 124)) && echo "stopped: it took more than $limit s"
+    printf -- '--- %s: FAILED (%d) after %d s\n' "$name" "$status" $((SECONDS - from))
+  fi
+}
+
+# skip NAME WHY
+skip() {
+  printf '\n=== %s\n--- %s: skipped: %s\n' "$1" "$1" "$2"
+  skipped+=("$1")
+}
+
+has() { command -v "$1" >/dev/null; }
+
+
+# --- what is needed
+
+as_root=()
+if ((EUID != 0)); then as_root=(sudo -n); fi
+may_install() { has apt-get && { ((EUID == 0)) || sudo -n true 2>/dev/null; }; }
+
+# Program and Debian package. Polls' cost is counted with the last two.
+needed=(cc:gcc curl:curl strace:strace mount:mount unshare:util-linux systemd-analyze:systemd)
+needed+=(valgrind:valgrind)
+packages=()
+for pair in "${needed[@]}"; do
+  has "${pair%%:*}" || packages+=("${pair##*:}")
+done
+
+install() {
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+    timeout 300 apt-get install -y -q --no-install-recommends "$@" >"$tools/install.log" 2>&1 || tail -5 "$tools/install.log"
+}
+
+# Prometheus' own checker, without installing the server that would come with it and start.
+fetch_promtool() {
+  (
+    cd "$tools" && timeout 300 apt-get download -q prometheus && timeout 60 dpkg-deb --fsys-tarfile prometheus_*.deb |
+      tar -x ./usr/bin/promtool
+  ) >"$tools/promtool.log" 2>&1 || tail -5 "$tools/promtool.log"
+  rm -f "$tools"/prometheus_*.deb
+}
+
+printf '=== tools\n'
+if ! has promtool || ((${#packages[@]})); then
+  if may_install; then
+    echo "fetching: ${packages[*]} promtool"
+    "${as_root[@]}" timeout 300 apt-get update -q >"$tools/update.log" 2>&1 || tail -5 "$tools/update.log"
+    ((${#packages[@]})) && install "${packages[@]}"
+    has promtool || fetch_promtool
+  else
+    echo "missing, and this user may not install: ${packages[*]} $(has promtool || echo prometheus)"
+  fi
+fi
+for program in cargo cc curl; do
+  if ! has "$program"; then
+    echo "$program is missing, and nothing can be tested without it. For cargo see https://rustup.rs" >&2
+    exit 1
+  fi
+done
+cargo --version
+
+# --- the code
+
+# Metrics of a running server, as Prometheus' own checker sees them: after a push and a poll, so that all kinds are there.
+metrics() {
+  local folder pid out line poll admin
+  folder=$(mktemp -d)
+  exec {out}< <(exec target/debug/surtidor serve --data-dir "$folder/data" --socket "$folder/socket" \
+    --poll-listen 127.0.0.1:0 --admin-listen 127.0.0.1:0)
+  pid=$!
+  trap "kill $pid; wait $pid || true; rm -rf '$folder'" EXIT
+  # It tells its addresses once they answer.
+  while read -r -t 30 -u "$out" line && [[ $line != "Try it"* ]]; do
+    case $line in
+    polls*) poll=${line##* } ;;
+    admin*) admin=${line##* } ;;
+    esac
+  done
+  local call=(curl -fsS --max-time 10)
+  local put=("${call[@]}" -o /dev/null --unix-socket "$folder/socket" -X PUT)
+  "${put[@]}" http://s/v1/pos/PUMP1 -d '{"keys":{"locationId":"1","positionId":"1"}}'
+  "${put[@]}" http://s/v1/pos/PUMP1/order -d '{"amount":"1.50","title":"SUPER"}'
+  "${call[@]}" -o /dev/null "${poll%%\?*}?locationId=1&positionId=1"
+  "${call[@]}" "$admin" >"$folder/metrics"
+  echo "$(grep -c '^# TYPE' "$folder/metrics") metrics"
+  promtool check metrics <"$folder/metrics"
+}
+
+# The unit as it is shipped, but for the program, which is not installed here.
+unit() {
+  local folder
+  folder=$(mktemp -d)
+  trap "rm -rf '$folder'" EXIT
+  sed "s|/usr/local/bin/surtidor|$PWD/target/debug/surtidor|" deploy/surtidor.service >"$folder/surtidor.service"
+  # A key that it does not know is only a warning to systemd, and a gap to us.
+  systemd-analyze verify --man=no "$folder/surtidor.service" 2>&1 | tee "$folder/said"
+  if grep surtidor.service "$folder/said"; then return 1; fi
+  # In tenths: 1.5 when this was written, of 10.0 for a unit that restricts nothing.
+  systemd-analyze security --offline=true --threshold=20 "$folder/surtidor.service" | tail -1
+}
+
+step "format" 60 cargo fmt --check
+step "clippy" 900 cargo clippy --quiet --locked --all-targets -- -D warnings
+if [[ $all ]]; then
+  step "tests, with the long runs" 5400 env SURTIDOR_TESTS=all cargo test --locked
+else
+  step "tests" 1200 cargo test --locked
+fi
+step "docs" 600 env RUSTDOCFLAGS="-D warnings" cargo doc --quiet --locked --no-deps --document-private-items
+if has cargo-deny; then
+  step "crates: bans, licences, sources" 120 cargo deny --offline check bans licenses sources
+else
+  skip "crates: bans, licences, sources" "cargo-deny is not installed"
+fi
+
+# --- how it is run
+
+if has promtool; then
+  step "metrics" 60 bash -c "$(declare -f metrics); set -euo pipefail; metrics"
+  step "scrape sample" 30 promtool check config deploy/prometheus.yml
+else
+  skip "metrics, scrape sample" "promtool is missing: Debian's package is prometheus"
+fi
+if has systemd-analyze; then
+  step "unit" 60 bash -c "$(declare -f unit); set -euo pipefail; unit"
+else
+  skip "unit" "systemd-analyze is missing: Debian's package is systemd"
+fi
+
+# --- what a poll costs
+
+if has valgrind && has strace; then
+  step "poll cost" 900 cargo bench --quiet --locked --bench poll_cost
+else
+  skip "poll cost" "valgrind or strace is missing"
+fi
+if [[ $all ]]; then
+  step "poll throughput" 900 cargo bench --quiet --locked --bench poll_throughput
+fi
+
+printf '\n%d s. Steps: %d passed, %d failed, %d skipped\n' \
+  $((SECONDS - began)) "$passed" "${#failed[@]}" "${#skipped[@]}"
+((${#failed[@]})) && printf 'failed: %s\n' "${failed[@]}"
+((${#failed[@]} == 0))
