@@ -170,8 +170,11 @@ pub const BALLAST_BYTES: u64 = 8 * 1024 * 1024;
 pub const BALLAST_HEADROOM_BYTES: u64 = 1024 * 1024;
 /// How often the ballast is tried to be written again while the disk is full.
 pub const BALLAST_RETRY: Duration = Duration::from_secs(1);
-/// A checkpoint copies the write-ahead log into the database. Rarely enough that it does not show in a push's p99.
+/// A checkpoint copies the write-ahead log into the database. Rarely enough that it does not show in a push's p99: a push
+/// writes about ten pages of 4 KiB.
 pub const CHECKPOINT_PAGES: u32 = 8_192;
+/// While commands wait it is put off, until the write-ahead log has 256 MiB: what a restart reads again.
+pub const CHECKPOINT_PAGES_BUSY: u32 = 65_536;
 /// Rows deleted by one commit of the trimmer, so that no push waits long for it.
 pub const TRIM_ROWS: usize = 500;
 pub const TRIM_EVERY: Duration = Duration::from_secs(600);

@@ -1,9 +1,11 @@
 //! What went wrong, as RFC 9457 says it: one document with a stable `code`, for every error of the control socket.
 
 use hyper::StatusCode;
-use serde_json::{Map, Value};
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::Value;
 
 use super::json::Bad;
+use super::write;
 use crate::domain::command::Refusal;
 use crate::engine::Denied;
 use crate::feed::FollowError;
@@ -99,19 +101,26 @@ impl Problem {
     }
 
     pub(super) fn body(&self) -> Vec<u8> {
-        let mut document = Map::new();
-        document.insert("type".into(), format!("urn:surtidor:problem:{}", self.code).into());
-        document.insert("title".into(), self.code.replace('_', " ").into());
-        document.insert("status".into(), self.status.as_u16().into());
-        document.insert("detail".into(), self.detail.clone().into());
-        document.insert("code".into(), self.code.into());
+        write::to_json(self)
+    }
+}
+
+/// The members in the order in which a person would read them.
+impl Serialize for Problem {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut document = serializer.serialize_map(None)?;
+        document.serialize_entry("type", &format_args!("urn:surtidor:problem:{}", self.code))?;
+        document.serialize_entry("title", &self.code.replace('_', " "))?;
+        document.serialize_entry("status", &self.status.as_u16())?;
+        document.serialize_entry("detail", &self.detail)?;
+        document.serialize_entry("code", self.code)?;
         if let Some(pointer) = &self.pointer {
-            document.insert("pointer".into(), pointer.clone().into());
+            document.serialize_entry("pointer", pointer)?;
         }
         if let Some((name, value)) = self.member.as_deref() {
-            document.insert((*name).into(), value.clone());
+            document.serialize_entry(name, value)?;
         }
-        Value::Object(document).to_string().into_bytes()
+        document.end()
     }
 }
 

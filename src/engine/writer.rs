@@ -91,11 +91,9 @@ impl Writer {
             if redialect {
                 self.views.redialect();
             }
-            if waiting.is_empty() {
-                self.tidy();
-            }
+            self.tidy(!waiting.is_empty());
         }
-        if let Err(error) = self.log.checkpoint_if_due() {
+        if let Err(error) = self.log.checkpoint_if_due(false) {
             error!(%error, "the last checkpoint failed");
         }
     }
@@ -264,9 +262,8 @@ impl Writer {
         }
     }
 
-    /// What can be done while nobody waits.
-    fn tidy(&mut self) {
-        if let Err(error) = self.log.checkpoint_if_due() {
+    fn tidy(&mut self, somebody_waits: bool) {
+        if let Err(error) = self.log.checkpoint_if_due(somebody_waits) {
             self.fail(Vec::new(), &error);
         }
     }

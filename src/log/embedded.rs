@@ -5,13 +5,20 @@
 //! here: after a failed fsync nobody knows what is on the disk. Its automatic checkpoint swallows such errors, so
 //! checkpoints are made by hand.
 
+mod reserve;
+mod trim;
+
 use std::fs::File;
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::time::Duration;
 
 use ring::digest;
+use rusqlite::hooks::Wal;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params};
+
+use reserve::Reserve;
 
 use super::entry::{self, Entry, Unreadable};
 use super::{Damage, LogError, Sum};
@@ -22,7 +29,6 @@ use crate::limits;
 
 const FILE: &str = "surtidor.sqlite";
 const LOCK: &str = "lock";
-const BALLAST: &str = "ballast";
 
 const POLL_KEYS: &str = "poll_keys";
 const TRIMMED_SEQ: &str = "trimmed_seq";
@@ -112,14 +118,11 @@ pub struct Log {
     folder: PathBuf,
     /// The first failure: nothing is written after it.
     failed: Option<String>,
-    /// The ballast was given up: only what may use the reserve is written until there is room for it again.
-    reserve_open: bool,
-    /// Not to try and fill a full disk with each command.
-    refill_at: Instant,
+    reserve: Reserve,
     /// The trimmer has looked at the entries up to this one; 0 when it begins anew.
     trimmer_at: u64,
-    /// Commits since the last checkpoint, in entries and leases: an upper bound is all that is needed.
-    unchecked: u32,
+    /// Pages in the write-ahead log after the last commit.
+    wal_pages: Arc<AtomicU32>,
     /// Held as long as the log is open.
     _lock: File,
 }
@@ -150,16 +153,16 @@ impl Log {
             std::fs::TryLockError::Error(source) => in_folder(source),
         })?;
 
-        let connection = Connection::open(folder.join(FILE)).map_err(failure)?;
-        settings(&connection).map_err(failure)?;
+        let mut connection = Connection::open(folder.join(FILE)).map_err(failure)?;
+        let wal_pages = Arc::default();
+        settings(&mut connection, Arc::clone(&wal_pages)).map_err(failure)?;
         let mut log = Log {
             connection,
             folder: folder.to_owned(),
             failed: None,
-            reserve_open: true,
-            refill_at: Instant::now(),
+            reserve: Reserve::new(folder),
             trimmer_at: 0,
-            unchecked: 0,
+            wal_pages,
             _lock: lock,
         };
         log.create_tables(poll_keys)?;
@@ -167,7 +170,7 @@ impl Log {
         File::open(folder)
             .and_then(|folder| folder.sync_all())
             .map_err(in_folder)?;
-        log.try_fill_reserve();
+        log.reserve.refill_if_due();
         Ok(log)
     }
 
@@ -286,17 +289,15 @@ impl Log {
         if let Some(first) = &self.failed {
             return Err(LogError::Failed(first.clone()));
         }
-        if self.reserve_open && self.refill_due() {
-            self.try_fill_reserve();
-        }
-        if self.reserve_open && !may_use_reserve {
+        self.reserve.refill_if_due();
+        if self.reserve.is_open() && !may_use_reserve {
             return Err(LogError::Full);
         }
         let result = self.try_commit(work);
         match &result {
             // A damaged row concerns who asked for it; the rest of the log is as good as it was.
             Ok(_) | Err(LogError::Damaged(_)) => {}
-            Err(LogError::Full) => self.give_up_reserve(),
+            Err(LogError::Full) => self.reserve.give_up(),
             Err(LogError::Failed(what)) => self.failed = Some(what.clone()),
         }
         result
@@ -315,18 +316,23 @@ impl Log {
         let Batch { transaction, changes } = batch;
         if changes > 0 {
             transaction.commit().map_err(failure)?;
-            self.unchecked = self.unchecked.saturating_add(changes);
         }
         Ok(done)
     }
 
-    /// Copies the write-ahead log into the database, if it has grown enough to be worth it. Called when nobody waits.
-    pub fn checkpoint_if_due(&mut self) -> Result<(), LogError> {
-        // A change touches some eight pages.
-        if self.failed.is_some() || self.unchecked < limits::CHECKPOINT_PAGES / 8 {
+    /// Copies the write-ahead log into the database, if it has grown enough to be worth it: a good deal while others
+    /// wait, sooner while nobody does.
+    pub fn checkpoint_if_due(&mut self, somebody_waits: bool) -> Result<(), LogError> {
+        let due = if somebody_waits {
+            limits::CHECKPOINT_PAGES_BUSY
+        } else {
+            limits::CHECKPOINT_PAGES
+        };
+        if self.failed.is_some() || self.wal_pages.load(Relaxed) < due {
             return Ok(());
         }
-        self.unchecked = 0;
+        // If it cannot copy all now, the next commit counts anew.
+        self.wal_pages.store(0, Relaxed);
         let checkpoint = self
             .connection
             .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
@@ -342,45 +348,7 @@ impl Log {
 
     /// Whether pushes are refused for want of room.
     pub fn is_full(&self) -> bool {
-        self.reserve_open
-    }
-
-    fn give_up_reserve(&mut self) {
-        self.reserve_open = true;
-        // If even this fails there was no ballast to give.
-        let _ = std::fs::remove_file(self.folder.join(BALLAST));
-    }
-
-    fn refill_due(&mut self) -> bool {
-        let now = Instant::now();
-        let due = now >= self.refill_at;
-        if due {
-            self.refill_at = now + limits::BALLAST_RETRY;
-        }
-        due
-    }
-
-    /// Writes the ballast, if it is not there. Real bytes: a hole would keep no room. Some more than it needs, so that
-    /// the disk is not full again with the next push.
-    fn try_fill_reserve(&mut self) {
-        let path = self.folder.join(BALLAST);
-        if std::fs::metadata(&path).is_ok_and(|file| file.len() == limits::BALLAST_BYTES) {
-            self.reserve_open = false;
-            return;
-        }
-        let chunk = vec![0x5a; 1 << 20];
-        let write = || -> std::io::Result<()> {
-            let mut file = File::create(&path)?;
-            for _ in 0..(limits::BALLAST_BYTES + limits::BALLAST_HEADROOM_BYTES) >> 20 {
-                file.write_all(&chunk)?;
-            }
-            file.sync_all()?;
-            file.set_len(limits::BALLAST_BYTES)
-        };
-        self.reserve_open = write().is_err();
-        if self.reserve_open {
-            self.give_up_reserve();
-        }
+        self.reserve.is_open()
     }
 
     /// Deletes entries made before `entries_before` and orders that ended before `orders_before`; never a POS's
@@ -523,88 +491,6 @@ impl Batch<'_> {
         self.changes += 1;
         Ok(())
     }
-
-    /// `at` grows with `seq`, so what is too old is a prefix; but each POS's newest entry stays in it, so it is walked in
-    /// pieces. The chain's last deleted link stays as the POS's anchor.
-    fn trim_entries(&mut self, from: u64, before: Timestamp) -> Result<Walked, LogError> {
-        let old = self.entries_before(from, before).map_err(failure)?;
-        let mut newest_gone = None;
-        for Old { seq, pos, rev, sum, .. } in old.iter().filter(|old| !old.is_newest) {
-            self.transaction
-                .prepare_cached(
-                    "INSERT INTO anchor (pos, rev, sum) VALUES (?1, ?2, ?3)
-                     ON CONFLICT (pos) DO UPDATE SET rev = excluded.rev, sum = excluded.sum",
-                )
-                .and_then(|mut statement| statement.execute(params![pos, rev, sum]))
-                .and_then(|_| self.transaction.prepare_cached("DELETE FROM entry WHERE seq = ?1"))
-                .and_then(|mut statement| statement.execute([seq]))
-                .map_err(failure)?;
-            self.changes += 1;
-            newest_gone = Some(*seq);
-        }
-        if let Some(seq) = newest_gone {
-            // A POS's entry that was its newest may go after later ones of others.
-            let trimmed = trimmed_seq(&self.transaction).map_err(failure)?.max(seq);
-            set_meta(&self.transaction, TRIMMED_SEQ, &trimmed.to_string()).map_err(failure)?;
-        }
-        let go_on_after = match old.last() {
-            Some(last) if old.len() == limits::TRIM_ROWS => last.seq,
-            _ => 0,
-        };
-        Ok(Walked {
-            looked_at: old.len(),
-            go_on_after,
-        })
-    }
-
-    fn entries_before(&self, from: u64, before: Timestamp) -> rusqlite::Result<Vec<Old>> {
-        let mut statement = self.transaction.prepare_cached(
-            "SELECT e.seq, e.pos, e.rev, e.sum, e.at, e.seq IS h.seq FROM entry e LEFT JOIN head h ON h.pos = e.pos
-             WHERE e.seq > ?1 ORDER BY e.seq LIMIT ?2",
-        )?;
-        let rows = statement.query_map(params![from, limits::TRIM_ROWS as i64], |row| {
-            Ok(Old {
-                seq: row.get(0)?,
-                pos: row.get(1)?,
-                rev: row.get(2)?,
-                sum: row.get(3)?,
-                at: Timestamp(row.get(4)?),
-                is_newest: row.get(5)?,
-            })
-        })?;
-        rows.take_while(|row| row.as_ref().map_or(true, |row| row.at < before))
-            .collect()
-    }
-
-    /// Looks at the oldest only: `created_at` grows with `id`, and no order stays open for long.
-    fn trim_orders(&mut self, before: Timestamp) -> Result<usize, LogError> {
-        let gone = self
-            .transaction
-            .prepare_cached(
-                "DELETE FROM orders WHERE id IN
-                 (SELECT id FROM (SELECT id, ended_at FROM orders ORDER BY id LIMIT ?2) WHERE ended_at < ?1)",
-            )
-            .and_then(|mut statement| statement.execute(params![before.0, limits::TRIM_ROWS as i64]))
-            .map_err(failure)?;
-        self.changes += gone as u32;
-        Ok(gone)
-    }
-}
-
-/// A piece of the trimmer's walk.
-struct Walked {
-    looked_at: usize,
-    go_on_after: u64,
-}
-
-/// An entry that is older than what is kept.
-struct Old {
-    seq: u64,
-    pos: String,
-    rev: u64,
-    sum: [u8; 16],
-    at: Timestamp,
-    is_newest: bool,
 }
 
 /// A row of `entry` as it stands on the disk, not yet believed.
@@ -685,12 +571,16 @@ fn cut(digest: digest::Digest) -> Sum {
     Sum(sum)
 }
 
-fn settings(connection: &Connection) -> rusqlite::Result<()> {
+fn settings(connection: &mut Connection, wal_pages: Arc<AtomicU32>) -> rusqlite::Result<()> {
     connection.set_prepared_statement_cache_capacity(32);
     connection.busy_timeout(Duration::from_secs(5))?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+    connection.wal_hook(Some(move |_: &mut Wal, pages: i32| {
+        wal_pages.store(u32::try_from(pages).unwrap_or(0), Relaxed);
+        Ok(())
+    }))?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "trusted_schema", false)?;
     connection.pragma_update(None, "cache_size", -16_384)

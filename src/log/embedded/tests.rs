@@ -408,11 +408,13 @@ fn a_checkpoint_loses_nothing() {
     let mut log = open(folder.path());
     log.commit(false, |batch| {
         book.append(batch, "P", 1, registered("P"))?;
-        (0..limits::CHECKPOINT_PAGES / 8).try_for_each(|_| book.append(batch, "P", 2, said("filling")))
+        (0..limits::CHECKPOINT_PAGES).try_for_each(|_| book.append(batch, "P", 2, said("filling")))
     })
     .expect("written");
-    log.checkpoint_if_due().expect("copied");
-    assert_eq!(log.unchecked, 0);
+    log.checkpoint_if_due(true).expect("not yet");
+    assert_ne!(log.wal_pages.load(Relaxed), 0, "it is put off while somebody waits");
+    log.checkpoint_if_due(false).expect("copied");
+    assert_eq!(log.wal_pages.load(Relaxed), 0);
     drop(log);
     let log = open(folder.path());
     assert_eq!(log.last_seq().expect("read"), book.written.len() as u64);
@@ -456,7 +458,7 @@ fn a_full_disk_takes_what_has_happened_and_recovers_in_place() {
         return;
     };
     let folder = disk.0.path();
-    let ballast = folder.join(BALLAST);
+    let ballast = folder.join("ballast");
     let mut log = open(folder);
     assert!(!log.is_full() && ballast.exists());
     Book::default().write(&mut log, "P", 1, registered("P"));
@@ -489,7 +491,7 @@ fn a_full_disk_takes_what_has_happened_and_recovers_in_place() {
         "new business waits"
     );
     last = next(&mut log, true, last).expect("what has happened is recorded");
-    log.refill_at = Instant::now();
+    log.reserve.refill_now();
     assert!(
         matches!(next(&mut log, false, last), Err(LogError::Full)),
         "the ballast's own room is no room"
@@ -497,7 +499,7 @@ fn a_full_disk_takes_what_has_happened_and_recovers_in_place() {
     last = next(&mut log, true, last).expect("and again");
 
     disk.resize(64);
-    log.refill_at = Instant::now();
+    log.reserve.refill_now();
     last = next(&mut log, false, last).expect("there is room again");
     assert!(!log.is_full());
     assert_eq!(

@@ -1,0 +1,71 @@
+//! Room that is kept back: a file that is given up when the disk is full, so that what has happened already can still be
+//! written down.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use crate::limits;
+
+#[derive(Debug)]
+pub(super) struct Reserve {
+    ballast: PathBuf,
+    /// The ballast is not there: the room that there is is for what has happened already.
+    is_open: bool,
+    /// Not to try and fill a full disk with each command.
+    refill_at: Instant,
+}
+
+impl Reserve {
+    /// Open until it is filled.
+    pub(super) fn new(folder: &Path) -> Reserve {
+        Reserve {
+            ballast: folder.join("ballast"),
+            is_open: true,
+            refill_at: Instant::now(),
+        }
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.is_open
+    }
+
+    pub(super) fn give_up(&mut self) {
+        self.is_open = true;
+        // If even this fails there was no ballast to give.
+        let _ = fs::remove_file(&self.ballast);
+    }
+
+    #[cfg(test)]
+    pub(super) fn refill_now(&mut self) {
+        self.refill_at = Instant::now();
+    }
+
+    /// Tries to fill an open reserve, now and then.
+    pub(super) fn refill_if_due(&mut self) {
+        let now = Instant::now();
+        if self.is_open && now >= self.refill_at {
+            self.refill_at = now + limits::BALLAST_RETRY;
+            match self.fill() {
+                Ok(()) => self.is_open = false,
+                Err(_) => self.give_up(),
+            }
+        }
+    }
+
+    /// Real bytes: a hole would keep no room. Some more than it needs, so that the disk is not full again with the next
+    /// push.
+    fn fill(&self) -> io::Result<()> {
+        if fs::metadata(&self.ballast).is_ok_and(|file| file.len() == limits::BALLAST_BYTES) {
+            return Ok(());
+        }
+        let chunk = vec![0x5a; 1 << 20];
+        let mut file = File::create(&self.ballast)?;
+        for _ in 0..(limits::BALLAST_BYTES + limits::BALLAST_HEADROOM_BYTES) >> 20 {
+            file.write_all(&chunk)?;
+        }
+        file.sync_all()?;
+        file.set_len(limits::BALLAST_BYTES)
+    }
+}
