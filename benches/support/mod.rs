@@ -117,6 +117,7 @@ fn order(i: usize, pos: &Pos) -> Order {
         status: Status::Ready,
         shown_at: None,
         ended_at: None,
+        canceled_for: None,
         payments: vec![],
         delivery: None,
     }

@@ -28,9 +28,9 @@ use ring::digest;
 
 use crate::config::Secret;
 use crate::domain::account::Payee;
-use crate::domain::command::{CancelReason, Command, Event, Push};
+use crate::domain::command::{Command, Event, Push};
 use crate::domain::id::{AccountId, PosId, Reference, Timestamp};
-use crate::domain::order::Status;
+use crate::domain::order::{CancelReason, Status};
 use crate::engine::{Accounts, Engine};
 use crate::feed::After;
 use crate::limits;

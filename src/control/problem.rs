@@ -168,7 +168,7 @@ impl From<Denied> for Problem {
         match denied {
             Denied::Refused(refusal) => refusal.into(),
             Denied::Full => Problem::new(StatusCode::INSUFFICIENT_STORAGE, "storage_full", detail),
-            Denied::Busy => Problem::unavailable("busy", detail),
+            Denied::Busy | Denied::Locked => Problem::unavailable("busy", detail),
             Denied::InDoubt => Problem::unavailable("in_doubt", detail),
             Denied::Stopped => Problem::unavailable("shutting_down", detail),
             Denied::Damaged(_) => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "log_damaged", detail),
@@ -181,7 +181,7 @@ impl From<ReadError> for Problem {
     fn from(error: ReadError) -> Problem {
         let detail = error.to_string();
         match error {
-            ReadError::Busy => Problem::unavailable("busy", detail),
+            ReadError::Busy | ReadError::Log(LogError::Locked) => Problem::unavailable("busy", detail),
             ReadError::Log(LogError::Damaged(_)) => {
                 Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "log_damaged", detail)
             }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::account::{LatePayment, Payee};
 use super::id::{PosId, Reference, Timestamp};
 use super::money::{BadAmount, Money};
-use super::order::{Content, Delivery, Facts, Order, Payment, Reason, Status};
+use super::order::{CancelReason, Content, Delivery, Facts, Order, Payment, Reason, Status};
 use super::pos::{Message, Mode, Registration, Waiting, Word};
 
 /// One thing asked of one POS.
@@ -59,25 +59,6 @@ pub struct Push {
     pub replace: bool,
 }
 
-/// Why the controller cancels, where that matters later.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CancelReason {
-    /// The customer used another wallet.
-    PaidElsewhere,
-}
-
-impl CancelReason {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            CancelReason::PaidElsewhere => "paid_elsewhere",
-        }
-    }
-
-    pub fn parse(text: &str) -> Option<CancelReason> {
-        (text == CancelReason::PaidElsewhere.as_str()).then_some(CancelReason::PaidElsewhere)
-    }
-}
-
 /// The delivery report as sent; its amount is read in the order's currency.
 #[derive(Debug, Clone)]
 pub enum Report {
@@ -114,11 +95,12 @@ impl Command {
             | Command::Deliver { .. }
             | Command::Cancel { .. }
             | Command::Expire { .. }
-            | Command::LapseLease { .. } => true,
+            | Command::LapseLease { .. }
+            // Else an order that is there would be withheld, though its controller lives.
+            | Command::HoldLease { .. } => true,
             Command::Register(_)
             | Command::Remove
             | Command::Say { .. }
-            | Command::HoldLease { .. }
             | Command::Push(_)
             | Command::Shown { .. } => false,
         }

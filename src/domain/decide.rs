@@ -6,10 +6,10 @@
 use std::sync::Arc;
 
 use super::account::LatePayment;
-use super::command::{Action, BadDelivery, CancelReason, Command, Event, NewState, Push, Refusal, Report, Used};
+use super::command::{Action, BadDelivery, Command, Event, NewState, Push, Refusal, Report, Used};
 use super::id::{PosId, Reference, Timestamp};
 use super::money::Money;
-use super::order::{Delivery, Order, Payment, Status};
+use super::order::{CancelReason, Delivery, Order, Payment, Status};
 use super::pos::{Mode, Pos, Registration, State, Waiting, Word};
 
 /// What a command names beyond its own POS.
@@ -115,7 +115,10 @@ fn say(pos: &Pos, word: &Word, lease_seconds: Option<u64>, now: Timestamp) -> Re
             message: word.message.clone(),
         }]
     };
-    let lease = lease_seconds.map(|seconds| now.plus_seconds(seconds)).or(pos.lease);
+    let lease = match lease_seconds {
+        Some(seconds) => Some(renewed(pos, now.plus_seconds(seconds))),
+        None => pos.lease,
+    };
     Ok(Decision { events, lease })
 }
 
@@ -131,7 +134,16 @@ fn hold_lease(pos: &Pos, seconds: u64, now: Timestamp) -> Decision {
     };
     Decision {
         events,
-        lease: Some(now.plus_seconds(seconds)),
+        lease: Some(renewed(pos, now.plus_seconds(seconds))),
+    }
+}
+
+/// A renewal must be seen as one even while the wall clock stands still: it is another deadline than the one before.
+fn renewed(pos: &Pos, until: Timestamp) -> Timestamp {
+    if pos.lease == Some(until) {
+        Timestamp(until.0 + 1)
+    } else {
+        until
     }
 }
 
@@ -160,7 +172,11 @@ fn cancel(pos: &Pos, reason: Option<CancelReason>) -> Result<Vec<Event>, Refusal
     match (&pos.open, pos.last.as_deref()) {
         (Some(order), _) => {
             let facts = order.facts();
-            Ok(end(order, Event::OrderCanceled { facts, reason }))
+            let canceled = Order {
+                canceled_for: reason,
+                ..(**order).clone()
+            };
+            Ok(end(&canceled, Event::OrderCanceled { facts, reason }))
         }
         (None, Some((_, Status::Canceled))) => Ok(Vec::new()),
         (None, Some((reference, Status::Paid))) => Err(Refusal::OrderPaid(reference.clone())),
@@ -193,6 +209,7 @@ fn push_order(pos: &Pos, known: Option<&Order>, push: &Push, now: Timestamp) -> 
         status: Status::Ready,
         shown_at: None,
         ended_at: None,
+        canceled_for: None,
         payments: Vec::new(),
         delivery: None,
     })));
@@ -259,7 +276,7 @@ fn settle(order: &Order, payments: &[Payment]) -> Vec<Event> {
         _ => count(missing, &news),
     };
     let facts = order.facts();
-    let accepted = order.status.is_open() || order.late_payment == LatePayment::Accept;
+    let accepted = order.status.is_open() || accepts_late(order);
     match order.status {
         Status::Paid => vec![overpaid(order, news, excess)],
         Status::Ready | Status::Shown if !still_missing.is_zero() => {
@@ -330,16 +347,22 @@ fn end(order: &Order, ending: Event) -> Vec<Event> {
 }
 
 fn late_money(order: &Order, payments: Vec<Payment>) -> Event {
-    // Short money is never enough to release a product, so `accept` cannot mean it.
     let action = match order.late_payment {
-        LatePayment::Refund => Action::Refund,
-        LatePayment::Report | LatePayment::Accept => Action::Report,
+        // Short money is never enough to release a product, so `accept` cannot mean it.
+        LatePayment::Accept if accepts_late(order) => Action::Report,
+        LatePayment::Report => Action::Report,
+        LatePayment::Refund | LatePayment::Accept => Action::Refund,
     };
     Event::LatePayment {
         facts: order.facts(),
         payments,
         action,
     }
+}
+
+/// Whether money that comes after the end pays for the product. If that was paid with another wallet, it is paid twice.
+fn accepts_late(order: &Order) -> bool {
+    order.late_payment == LatePayment::Accept && order.canceled_for != Some(CancelReason::PaidElsewhere)
 }
 
 /// What is done about money beyond what was asked.

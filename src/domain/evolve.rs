@@ -86,7 +86,10 @@ pub fn evolve_order(order: &mut Order, event: &Event, at: Timestamp) {
             order.status = Status::Shown;
             order.shown_at = Some(at);
         }
-        Event::OrderCanceled { .. } => end(order, Status::Canceled),
+        Event::OrderCanceled { reason, .. } => {
+            order.canceled_for = *reason;
+            end(order, Status::Canceled);
+        }
         Event::OrderReplaced(_) => end(order, Status::Replaced),
         Event::OrderExpired(_) => end(order, Status::Expired),
         Event::OrderPaid { payments, .. } => {

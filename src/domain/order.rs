@@ -194,6 +194,25 @@ impl Status {
     }
 }
 
+/// Why the controller cancels, where that matters later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CancelReason {
+    /// The customer used another wallet: what comes later was paid twice.
+    PaidElsewhere,
+}
+
+impl CancelReason {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            CancelReason::PaidElsewhere => "paid_elsewhere",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<CancelReason> {
+        (text == CancelReason::PaidElsewhere.as_str()).then_some(CancelReason::PaidElsewhere)
+    }
+}
+
 /// An approved payment, as Mercado Pago's API itself told it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Payment {
@@ -228,6 +247,8 @@ pub struct Order {
     pub status: Status,
     pub shown_at: Option<Timestamp>,
     pub ended_at: Option<Timestamp>,
+    /// Why the controller canceled it, if it said so.
+    pub canceled_for: Option<CancelReason>,
     pub payments: Vec<Payment>,
     pub delivery: Option<(Delivery, Timestamp)>,
 }

@@ -54,6 +54,8 @@ pub enum Denied {
     Full,
     #[error("too many commands wait")]
     Busy,
+    #[error("another program has locked the log's file: nothing was written")]
+    Locked,
     /// It may happen yet: who repeats it learns what became of it.
     #[error("the disk did not answer within {} s: repeat the call to learn what became of it", limits::COMMAND_TIME.as_secs())]
     InDoubt,

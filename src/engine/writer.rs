@@ -124,9 +124,11 @@ impl Writer {
                 match self.commit(&reserve) {
                     Ok(answers) => self.answer(reserve, answers),
                     Err(LogError::Full) => self.deny(reserve, || Denied::Full),
+                    Err(LogError::Locked) => self.deny(reserve, || Denied::Locked),
                     Err(error) => self.fail(reserve, &error),
                 }
             }
+            Err(LogError::Locked) => self.deny(jobs, || Denied::Locked),
             Err(error) => self.fail(jobs, &error),
         }
         self.watch_room();
@@ -275,7 +277,7 @@ impl Writer {
         let orders = Duration::from_secs(u64::from(limits::KEEP_ORDERS_DAYS) * 86_400).max(self.keep_entries);
         match self.log.trim(before(self.keep_entries), before(orders)) {
             Ok(gone) => self.trimming = gone >= limits::TRIM_ROWS,
-            Err(LogError::Full) => self.trimming = false,
+            Err(LogError::Full | LogError::Locked) => self.trimming = false,
             Err(error) => {
                 self.trimming = false;
                 self.fail(Vec::new(), &error);

@@ -296,7 +296,7 @@ impl Log {
         let result = self.try_commit(work);
         match &result {
             // A damaged row concerns who asked for it; the rest of the log is as good as it was.
-            Ok(_) | Err(LogError::Damaged(_)) => {}
+            Ok(_) | Err(LogError::Damaged(_) | LogError::Locked) => {}
             Err(LogError::Full) => self.reserve.give_up(),
             Err(LogError::Failed(what)) => self.failed = Some(what.clone()),
         }
@@ -338,7 +338,7 @@ impl Log {
             .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
         match checkpoint.map_err(failure) {
             // The write-ahead log keeps it all the longer.
-            Ok(()) | Err(LogError::Full) => Ok(()),
+            Ok(()) | Err(LogError::Full | LogError::Locked) => Ok(()),
             Err(error) => {
                 self.failed = Some(error.to_string());
                 Err(error)
@@ -657,6 +657,7 @@ pub(super) fn failure(error: rusqlite::Error) -> LogError {
     const IOERR_SHMSIZE: i32 = 10 | (19 << 8);
     match error.sqlite_error() {
         Some(e) if e.code == ErrorCode::DiskFull || e.extended_code == IOERR_SHMSIZE => LogError::Full,
+        Some(e) if e.code == ErrorCode::DatabaseBusy => LogError::Locked,
         _ => LogError::Failed(error.to_string()),
     }
 }

@@ -9,11 +9,11 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::account::{LatePayment, Payee};
-use crate::domain::command::{Action, CancelReason, Event, NewState};
+use crate::domain::command::{Action, Event, NewState};
 use crate::domain::id::{AccountId, ExternalPosId, ExternalStoreId, PosId, Reference, Rev, Timestamp};
 use crate::domain::money::{Currency, Money};
 use crate::domain::order::{
-    Content, Delivery, Facts, Item, Items, Metadata, Order, Payment, Quantity, Status, UnitMeasure,
+    CancelReason, Content, Delivery, Facts, Item, Items, Metadata, Order, Payment, Quantity, Status, UnitMeasure,
 };
 use crate::domain::pos::{External, Mode, PollKey, Pos, Registration, State, Waiting, Word};
 use crate::domain::text::Text;
@@ -126,6 +126,8 @@ struct StoredOrder<'a> {
     shown_at: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     ended_at: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    canceled_for: Option<Str<'a>>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     payments: Vec<StoredPayment<'a>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -306,6 +308,7 @@ fn store_order(order: &Order) -> StoredOrder<'_> {
         status: order.status.as_str().into(),
         shown_at: order.shown_at.map(|at| at.0),
         ended_at: order.ended_at.map(|at| at.0),
+        canceled_for: order.canceled_for.map(|reason| reason.as_str().into()),
         payments: store_payments(&order.payments),
         delivery: order.delivery.as_ref().map(|(delivery, _)| store_delivery(delivery)),
         delivered_at: order.delivery.as_ref().map(|(_, at)| at.0),
@@ -542,6 +545,7 @@ fn read_order(stored: StoredOrder<'_>) -> Read<Order> {
         status: known("status", Status::parse(&stored.status))?,
         shown_at: stored.shown_at.map(Timestamp),
         ended_at: stored.ended_at.map(Timestamp),
+        canceled_for: read_reason(stored.canceled_for)?,
         payments: read_payments(stored.payments, currency)?,
         delivery,
     })
@@ -561,6 +565,12 @@ fn read_item(stored: StoredItem<'_>, currency: Currency) -> Read<Item> {
             .transpose()?,
         picture_url: optional("picture_url", stored.picture_url, Text::parse)?,
     })
+}
+
+fn read_reason(stored: Option<Str<'_>>) -> Read<Option<CancelReason>> {
+    stored
+        .map(|text| known("reason", CancelReason::parse(&text)))
+        .transpose()
 }
 
 fn read_policy(text: &str) -> Read<LatePayment> {
@@ -629,9 +639,7 @@ fn read_event(stored: StoredEvent<'_>, open: Option<&Arc<Order>>) -> Read<Event>
         StoredEvent::OrderShown(facts) => Event::OrderShown(read_facts(facts)?),
         StoredEvent::OrderCanceled { facts, reason } => Event::OrderCanceled {
             facts: read_facts(facts)?,
-            reason: reason
-                .map(|text| known("reason", CancelReason::parse(&text)))
-                .transpose()?,
+            reason: read_reason(reason)?,
         },
         StoredEvent::OrderReplaced(facts) => Event::OrderReplaced(read_facts(facts)?),
         StoredEvent::OrderExpired(facts) => Event::OrderExpired(read_facts(facts)?),

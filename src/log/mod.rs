@@ -34,6 +34,9 @@ pub enum LogError {
     /// Nothing is wrong but the room; what was asked did not happen, and may later.
     #[error("the disk is full")]
     Full,
+    /// Another program holds the file's lock, though none should; nothing was written.
+    #[error("another program has locked the log's file")]
+    Locked,
     /// Nobody knows what is on the disk: the writer must stop and the process start anew.
     #[error("the log failed: {0}")]
     Failed(String),

@@ -119,6 +119,7 @@ pub(super) fn order(name: &str, pos: &str, created_at: i64) -> Order {
         status: Status::Ready,
         shown_at: None,
         ended_at: None,
+        canceled_for: None,
         payments: Vec::new(),
         delivery: None,
     }

@@ -76,6 +76,7 @@ fn order(i: usize, expires_in_seconds: u64) -> Order {
         status: Status::Ready,
         shown_at: None,
         ended_at: None,
+        canceled_for: None,
         payments: vec![],
         delivery: None,
     }

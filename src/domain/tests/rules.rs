@@ -264,6 +264,18 @@ fn an_order_expires_once_and_its_money_is_late() {
 }
 
 #[test]
+fn what_was_paid_elsewhere_is_not_accepted_again() {
+    story(
+        LatePayment::Accept,
+        &[
+            ("push A 100", "ready A", "ready"),
+            ("cancel paid_elsewhere", "paid_elsewhere A", "unavailable"),
+            ("pay A 1:100", "refund late 1 A", "unavailable"),
+        ],
+    );
+}
+
+#[test]
 fn late_money_is_accepted_once_where_the_policy_says_so() {
     let world = story(
         LatePayment::Accept,

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::domain::account::{LatePayment, Payee};
-use crate::domain::command::{CancelReason, Command, Event, Push, Refusal, Report};
+use crate::domain::command::{Command, Event, Push, Refusal, Report};
 use crate::domain::decide::{Beyond, decide};
 use crate::domain::evolve::{evolve, evolve_order};
 use crate::domain::id::{AccountId, PosId, Reference, Timestamp};
 use crate::domain::money::{Currency, Money};
-use crate::domain::order::{Content, Delivery, Item, Items, Metadata, Order, Payment, Quantity};
+use crate::domain::order::{CancelReason, Content, Delivery, Item, Items, Metadata, Order, Payment, Quantity};
 use crate::domain::pos::{Mode, PollKey, Registration, State, Waiting, Word};
 use crate::domain::text::Text;
 

@@ -271,35 +271,39 @@ fn any_order() -> impl Strategy<Value = Order> {
         );
         let payee = (any::<u64>(), option::of(any::<u64>()), option::of(words::<50>()));
         let times = (time(), time(), option::of(time()), option::of(time()));
+        let canceled = select(vec![None, Some(CancelReason::PaidElsewhere)]);
         let outcome = (
             select(Status::ALL.to_vec()),
             payments(currency),
             option::of((delivery(currency), time())),
         );
-        (asked, payee, policy(), times, outcome).prop_map(
-            |((items, expires_in_seconds, metadata, late_asked), payee, late_payment, times, outcome)| Order {
-                reference: reference("T-1"),
-                pos: pos_id("P"),
-                account: AccountId::parse("main").expect("a name"),
-                payee: Payee {
-                    collector_id: payee.0,
-                    sponsor_id: payee.1,
-                    notification_url: payee.2.map(|url| url.as_str().into()),
-                },
-                content: Content {
-                    items: Items::new(items).expect("items"),
-                    expires_in_seconds,
-                    metadata: metadata.map(|words| Metadata(words.as_str().into())),
-                    late_payment: late_asked,
-                },
-                late_payment,
-                created_at: times.0,
-                expires_at: times.1,
-                shown_at: times.2,
-                ended_at: times.3,
-                status: outcome.0,
-                payments: outcome.1,
-                delivery: outcome.2,
+        (asked, payee, policy(), times, canceled, outcome).prop_map(
+            |((items, expires_in_seconds, metadata, late_asked), payee, late_payment, times, canceled, outcome)| {
+                Order {
+                    reference: reference("T-1"),
+                    pos: pos_id("P"),
+                    account: AccountId::parse("main").expect("a name"),
+                    payee: Payee {
+                        collector_id: payee.0,
+                        sponsor_id: payee.1,
+                        notification_url: payee.2.map(|url| url.as_str().into()),
+                    },
+                    content: Content {
+                        items: Items::new(items).expect("items"),
+                        expires_in_seconds,
+                        metadata: metadata.map(|words| Metadata(words.as_str().into())),
+                        late_payment: late_asked,
+                    },
+                    late_payment,
+                    created_at: times.0,
+                    expires_at: times.1,
+                    shown_at: times.2,
+                    ended_at: times.3,
+                    canceled_for: canceled,
+                    status: outcome.0,
+                    payments: outcome.1,
+                    delivery: outcome.2,
+                }
             },
         )
     })

@@ -47,6 +47,7 @@ fn order(items: Vec<Item>) -> Order {
         status: Status::Ready,
         shown_at: None,
         ended_at: None,
+        canceled_for: None,
         payments: vec![],
         delivery: None,
     }
