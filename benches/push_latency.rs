@@ -1,0 +1,140 @@
+//! What a durable push costs, beside what the disk itself costs: one controller's latency against an append with its
+//! fdatasync, and many controllers' rate. Run with `cargo bench --bench push_latency`. Believe the ratios.
+
+#![allow(clippy::print_stdout, reason = "a bench prints its table")]
+#![allow(clippy::float_arithmetic, reason = "no money here")]
+
+use std::fs::OpenOptions;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use surtidor::app::App;
+use surtidor::config::{Config, Overrides, Source};
+
+fn main() {
+    // As a test it only shows that it still runs.
+    let measuring = std::env::args().any(|argument| argument == "--bench");
+    let (one, many, controllers) = if measuring { (4_000, 200, 256) } else { (5, 2, 4) };
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let socket = folder.path().join("control.sock");
+    let app = start(folder.path(), &socket);
+
+    let mut disk = appends(folder.path(), one);
+    let mut alone = pushes(&socket, "ALONE", one);
+    let (p50, p99) = (ratio(&mut alone, &mut disk, 50), ratio(&mut alone, &mut disk, 99));
+    println!("| one controller, {one} pushes | p50 µs | p99 µs |\n| --- | ---: | ---: |");
+    println!(
+        "| push to 201 | {} | {} |",
+        at(&mut alone, 50).as_micros(),
+        at(&mut alone, 99).as_micros()
+    );
+    println!(
+        "| append + fdatasync | {} | {} |",
+        at(&mut disk, 50).as_micros(),
+        at(&mut disk, 99).as_micros()
+    );
+    println!("| ratio (goals 1.8, 2) | {p50:.2} | {p99:.2} |\n");
+
+    let begun = Instant::now();
+    let threads: Vec<_> = (0..controllers)
+        .map(|i| {
+            let socket = socket.clone();
+            std::thread::spawn(move || pushes(&socket, &format!("P{i}"), many))
+        })
+        .collect();
+    let mut all: Vec<Duration> = threads
+        .into_iter()
+        .flat_map(|thread| thread.join().expect("no panic"))
+        .collect();
+    let seconds = begun.elapsed().as_secs_f64();
+    println!("| {controllers} controllers, {many} pushes each | |\n| --- | ---: |");
+    println!("| pushes a second | {:.0} |", all.len() as f64 / seconds);
+    println!(
+        "| p50 / p99 µs | {} / {} |",
+        at(&mut all, 50).as_micros(),
+        at(&mut all, 99).as_micros()
+    );
+    assert!(app.stop(), "an orderly end");
+}
+
+fn start(folder: &Path, socket: &Path) -> App {
+    let text = |path: &Path| Some(path.display().to_string());
+    let flags = Overrides {
+        poll_listen: vec!["127.0.0.1:0".into()],
+        socket: text(socket),
+        data_dir: text(&folder.join("data")),
+        admin_listen: Some("127.0.0.1:0".into()),
+    };
+    let (config, _) = Config::load(Source::BuiltIn, [], flags).expect("a good configuration");
+    App::start(config).expect("it starts")
+}
+
+/// Registers a POS and replaces its order again and again; how long each took.
+fn pushes(socket: &Path, pos: &str, count: usize) -> Vec<Duration> {
+    let mut stream = UnixStream::connect(socket).expect("it listens");
+    let keys = format!(r#"{{"keys":{{"locationId":"1","positionId":"{pos}"}}}}"#);
+    call(&mut stream, &format!("/v1/pos/{pos}"), &keys, "201");
+    (0..count)
+        .map(|i| {
+            let order = format!(
+                r#"{{"external_reference":"{pos}-{i}","items":[{{"title":"SUPER 23.45 L","quantity":1,"unit_price":"18525.50"}}],"metadata":{{"nozzle":4}}}}"#
+            );
+            let begun = Instant::now();
+            call(&mut stream, &format!("/v1/pos/{pos}/order?replace=true"), &order, "201");
+            begun.elapsed()
+        })
+        .collect()
+}
+
+fn call(stream: &mut UnixStream, path: &str, body: &str, wanted: &str) {
+    let request = format!(
+        "PUT {path} HTTP/1.1\r\nhost: s\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(request.as_bytes()).expect("sent");
+    let mut answer = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        let read = stream.read(&mut buffer).expect("answered");
+        assert!(read > 0, "the server closed the connection");
+        answer.extend_from_slice(&buffer[..read]);
+        let text = String::from_utf8_lossy(&answer);
+        if let Some((head, rest)) = text.split_once("\r\n\r\n") {
+            let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+            let length: usize = length.and_then(|length| length.parse().ok()).expect("a length");
+            if rest.len() >= length {
+                assert!(head.starts_with(&format!("HTTP/1.1 {wanted}")), "{text}");
+                return;
+            }
+        }
+    }
+}
+
+/// What the disk takes for 600 bytes, one after the other.
+fn appends(folder: &Path, count: usize) -> Vec<Duration> {
+    let mut file = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(folder.join("appends"))
+        .expect("a file");
+    (0..count)
+        .map(|_| {
+            let begun = Instant::now();
+            file.write_all(&[7; 600])
+                .and_then(|()| file.sync_data())
+                .expect("written");
+            begun.elapsed()
+        })
+        .collect()
+}
+
+fn at(times: &mut [Duration], percent: usize) -> Duration {
+    times.sort_unstable();
+    times[(times.len() * percent / 100).min(times.len() - 1)]
+}
+
+fn ratio(times: &mut [Duration], base: &mut [Duration], percent: usize) -> f64 {
+    at(times, percent).as_secs_f64() / at(base, percent).as_secs_f64()
+}
