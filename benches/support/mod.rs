@@ -22,13 +22,12 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc::Receiver;
 
 pub const CONNECTIONS: usize = 64;
-const POS: usize = 100_000;
-/// Coprime to the number of POS, so that all are visited, far apart in memory.
+/// A prime, so that all are visited, far apart in memory.
 const STRIDE: usize = 7919;
 
-/// The child's side: the poll face with 100,000 POS, one in a hundred with an order, until our standard input ends.
-pub fn serve() {
-    let (table, mut rings) = table();
+/// The child's side: the poll face with so many POS, one in a hundred with an order, until our standard input ends.
+pub fn serve(pos: usize) {
+    let (table, mut rings) = table(pos);
     std::thread::spawn(move || while rings.blocking_recv().is_some() {});
     let listeners = tcp_shared(([127, 0, 0, 1], 0).into(), 1).expect("a free port");
     let port = listeners[0].local_addr().expect("it is bound").port();
@@ -53,13 +52,13 @@ pub fn announce_and_wait(port: u16) {
         .expect("the parent holds it open");
 }
 
-fn table() -> (Table, Receiver<Ring>) {
+fn table(pos: usize) -> (Table, Receiver<Ring>) {
     let (doorbell, mut rings) = doorbell();
     let names = Names::new(&["locationId", "positionId"]).expect("good names");
     let table = Table::new(names, UrlSecrets::default(), doorbell);
-    table.insert_all((0..POS).map(slot));
+    table.insert_all((0..pos).map(slot));
     // Each was polled before: a poll that begins a visit is the exception.
-    for i in 0..POS {
+    for i in 0..pos {
         table.answer(&format!("locationId=6232&positionId={i}"));
         while rings.try_recv().is_ok() {}
     }
@@ -151,15 +150,15 @@ impl Served {
         Served { child, port }
     }
 
-    /// So many polls, each connection asking again as soon as it is answered.
-    pub fn load(&self, polls: usize) {
+    /// So many polls over so many POS, each connection asking again as soon as it is answered.
+    pub fn load(&self, polls: usize, pos: usize) {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
             .build()
             .expect("a runtime");
         let port = self.port;
         runtime.block_on(async move {
-            let each = |first| tokio::spawn(ask((first..polls).step_by(CONNECTIONS), port));
+            let each = |first| tokio::spawn(ask((first..polls).step_by(CONNECTIONS), pos, port));
             let connections: Vec<_> = (0..CONNECTIONS).map(each).collect();
             for connection in connections {
                 connection.await.expect("no panic").expect("replies");
@@ -173,13 +172,13 @@ impl Served {
     }
 }
 
-async fn ask(numbers: impl Iterator<Item = usize>, port: u16) -> io::Result<()> {
+async fn ask(numbers: impl Iterator<Item = usize>, pos: usize, port: u16) -> io::Result<()> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
     stream.set_nodelay(true)?;
     let (mut request, mut reply) = (Vec::new(), vec![0; 4096]);
     for number in numbers {
         request.clear();
-        let pos = number * STRIDE % POS;
+        let pos = number * STRIDE % pos;
         io::Write::write_fmt(
             &mut request,
             format_args!(

@@ -66,7 +66,6 @@ pub fn start(listeners: Vec<TcpListener>, settings: Settings, stopping: &Stoppin
             let ended = Ended(whole.clone());
             let serve = move || {
                 let _ended = ended;
-                // tokio's `LocalRuntime` in its place costs a poll 130 instructions more.
                 LocalSet::new().block_on(&runtime, serve(listener, face, polls, stopping));
             };
             thread::Builder::new().name(format!("poll-{i}")).spawn(serve)
