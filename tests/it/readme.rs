@@ -486,7 +486,7 @@ $ cargo run --release -- serve
 $ curl -i 'http://127.0.0.1:8080/pay-mp?locationId=1&positionId=1'
 HTTP/1.1 400 Bad Request
 …
-{\"message\":\"invalid\"}
+{\"error\":{\"type\":\"invalid\"}}
 ```
 <!-- test:run -->
 ```sh

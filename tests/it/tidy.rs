@@ -180,8 +180,8 @@ fn root() -> &'static Path {
 }
 
 fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
+    for entry in fs::read_dir(folder).expect("a folder of the source") {
+        let path = entry.expect("a file of the source").path();
         if path.is_dir() {
             rust_files(&path, found);
         } else if path.extension().is_some_and(|ending| ending == "rs") {
@@ -196,8 +196,8 @@ fn sources() -> Vec<Source> {
     rust_files(&src, &mut paths);
     paths.sort();
     let read = |path: PathBuf| {
-        let name = path.strip_prefix(&src).unwrap().to_str().unwrap().to_owned();
-        Source::new(&name, fs::read_to_string(path).unwrap())
+        let name = path.strip_prefix(&src).expect("it was found there");
+        Source::new(&name.to_string_lossy(), fs::read_to_string(&path).expect("text"))
     };
     let sources: Vec<_> = paths.into_iter().map(read).collect();
     assert!(sources.len() > 50, "the source was found");
