@@ -2,8 +2,9 @@
 //!
 //! What SQLite is trusted with, and what not: a commit is durable when it returns (WAL, `synchronous=FULL`). Its pages
 //! carry no checksum, so each entry has its own. It forgets an IO error by the next commit, so the first one latches
-//! here: after a failed fsync nobody knows what is on the disk. Its automatic checkpoint swallows such errors, so
-//! checkpoints are made by hand.
+//! here: after a failed fsync nobody knows what is on the disk. Its automatic checkpoints swallow such errors, or write
+//! after them, so checkpoints are made by hand. And it shows what a killed process wrote but did not sync as if it had
+//! been: that is made durable before anybody is told of it.
 
 use std::fs::File;
 use std::io::Write;
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use ring::digest;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use super::entry::{self, Entry, Unreadable};
@@ -150,8 +152,12 @@ impl Log {
             std::fs::TryLockError::Error(source) => in_folder(source),
         })?;
 
-        let connection = Connection::open(folder.join(FILE)).map_err(failure)?;
-        settings(&connection).map_err(failure)?;
+        let connection = with_ballast(folder, || connect(folder))?;
+        match with_ballast(folder, || checkpoint(&connection, "TRUNCATE")) {
+            // The write-ahead log keeps it all the longer; it was synced first.
+            Ok(()) | Err(LogError::Full) => {}
+            Err(error) => return Err(error.into()),
+        }
         let mut log = Log {
             connection,
             folder: folder.to_owned(),
@@ -167,7 +173,7 @@ impl Log {
         File::open(folder)
             .and_then(|folder| folder.sync_all())
             .map_err(in_folder)?;
-        log.try_fill_reserve();
+        log.try_fill_reserve()?;
         Ok(log)
     }
 
@@ -283,11 +289,11 @@ impl Log {
         may_use_reserve: bool,
         work: impl FnOnce(&mut Batch<'_>) -> Result<T, LogError>,
     ) -> Result<T, LogError> {
+        if self.failed.is_none() && self.reserve_open && self.refill_due() {
+            self.try_fill_reserve()?;
+        }
         if let Some(first) = &self.failed {
             return Err(LogError::Failed(first.clone()));
-        }
-        if self.reserve_open && self.refill_due() {
-            self.try_fill_reserve();
         }
         if self.reserve_open && !may_use_reserve {
             return Err(LogError::Full);
@@ -326,11 +332,20 @@ impl Log {
         if self.failed.is_some() || self.unchecked < limits::CHECKPOINT_PAGES / 8 {
             return Ok(());
         }
+        self.checkpoint("PASSIVE")
+    }
+
+    /// The last one, so that all is in one file. Closing does not write.
+    pub fn close(mut self) -> Result<(), LogError> {
+        match self.failed {
+            None => self.checkpoint("TRUNCATE"),
+            Some(_) => Ok(()),
+        }
+    }
+
+    fn checkpoint(&mut self, mode: &str) -> Result<(), LogError> {
         self.unchecked = 0;
-        let checkpoint = self
-            .connection
-            .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
-        match checkpoint.map_err(failure) {
+        match checkpoint(&self.connection, mode) {
             // The write-ahead log keeps it all the longer.
             Ok(()) | Err(LogError::Full) => Ok(()),
             Err(error) => {
@@ -362,11 +377,11 @@ impl Log {
 
     /// Writes the ballast, if it is not there. Real bytes: a hole would keep no room. Some more than it needs, so that
     /// the disk is not full again with the next push.
-    fn try_fill_reserve(&mut self) {
+    fn try_fill_reserve(&mut self) -> Result<(), LogError> {
         let path = self.folder.join(BALLAST);
         if std::fs::metadata(&path).is_ok_and(|file| file.len() == limits::BALLAST_BYTES) {
             self.reserve_open = false;
-            return;
+            return Ok(());
         }
         let chunk = vec![0x5a; 1 << 20];
         let write = || -> std::io::Result<()> {
@@ -377,10 +392,16 @@ impl Log {
             file.sync_all()?;
             file.set_len(limits::BALLAST_BYTES)
         };
-        self.reserve_open = write().is_err();
-        if self.reserve_open {
-            self.give_up_reserve();
+        match write() {
+            Ok(()) => self.reserve_open = false,
+            Err(error) if is_full(&error) => self.give_up_reserve(),
+            Err(error) => {
+                let what = format!("{}: {error}", path.display());
+                self.failed = Some(what.clone());
+                return Err(LogError::Failed(what));
+            }
         }
+        Ok(())
     }
 
     /// Deletes entries made before `entries_before` and orders that ended before `orders_before`; never a POS's
@@ -685,9 +706,45 @@ fn cut(digest: digest::Digest) -> Sum {
     Sum(sum)
 }
 
+/// Opening a full disk's log needs a little room, and the ballast is there to be given up.
+fn with_ballast<T>(folder: &Path, work: impl Fn() -> Result<T, LogError>) -> Result<T, LogError> {
+    match work() {
+        Err(LogError::Full) => {
+            // If there is none, the second try says what the first one said.
+            let _ = std::fs::remove_file(folder.join(BALLAST));
+            work()
+        }
+        done => done,
+    }
+}
+
+fn connect(folder: &Path) -> Result<Connection, LogError> {
+    let connection = Connection::open(folder.join(FILE)).map_err(failure)?;
+    settings(&connection).map_err(failure)?;
+    Ok(connection)
+}
+
+/// Copies the write-ahead log into the database and syncs both.
+///
+/// At start this makes durable what the last process left. It may have been killed, or have failed, between writing and
+/// syncing; and whoever repeats a call is told "the same again" without another sync. Syncing the write-ahead log once
+/// more would not do after a failed sync, since its pages count as clean: copied, they are written anew.
+fn checkpoint(connection: &Connection, mode: &str) -> Result<(), LogError> {
+    connection
+        .query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |_| Ok(()))
+        .map_err(failure)
+}
+
+fn is_full(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded)
+}
+
 fn settings(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_prepared_statement_cache_capacity(32);
     connection.busy_timeout(Duration::from_secs(5))?;
+    // Closing would checkpoint, also after a failure.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
