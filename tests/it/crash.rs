@@ -1,16 +1,22 @@
-//! kill -9 under load: what was acknowledged is there, what was not is there whole or not at all, and the feed goes on
-//! where it was.
+//! kill -9 and power cuts under load: what was acknowledged is there, what was not is there whole or not at all, and the
+//! feed goes on where it was.
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 
 use serde_json::Value;
 
-use crate::support::process::{Client, Server, all_events, folder, long, on, poll, register, told};
+use crate::support::process::{
+    Client, Mount, Server, all_events, folder, long, on, poll, push, register, run, skip, told,
+};
 
 const TILLS: u64 = 6;
+
+/// For strace: a sync says that it was done, and does nothing.
+const SKIP_SYNCS: &[&str] = &["-e", "trace=fsync,fdatasync", "-e", "inject=fsync,fdatasync:retval=0"];
 
 /// Splitmix64: a seed that is printed makes the same choices again.
 struct Dice(u64);
@@ -182,7 +188,7 @@ impl Till {
         }
     }
 
-    /// What the restarted server knows is what was acknowledged, or that and what was in doubt; and all who ask are
+    /// What the server that comes after knows is what was acknowledged, or that and what was in doubt; and all who ask are
     /// told the same.
     fn verify(&mut self, server: &Server, events: &[Value]) {
         let found: Vec<(&str, &str)> = events
@@ -294,12 +300,8 @@ fn follow(client: Client, last: u64) -> Vec<Value> {
     events.filter(|event| event["seq"].is_u64()).collect()
 }
 
-#[test]
-fn a_killed_server_keeps_what_it_acknowledged() {
-    let mut dice = Dice(seed());
-    let folder = folder();
-    let mut server = on(folder.path()).start();
-    let mut tills: Vec<Till> = (1..=TILLS)
+fn tills(dice: &mut Dice) -> Vec<Till> {
+    (1..=TILLS)
         .map(|number| Till {
             pos: format!("PUMP{number}"),
             dice: Dice(dice.below(u64::MAX)),
@@ -307,7 +309,15 @@ fn a_killed_server_keeps_what_it_acknowledged() {
             model: Model::default(),
             doubt: None,
         })
-        .collect();
+        .collect()
+}
+
+#[test]
+fn a_killed_server_keeps_what_it_acknowledged() {
+    let mut dice = Dice(seed());
+    let folder = folder();
+    let mut server = on(folder.path()).start();
+    let mut tills = tills(&mut dice);
     for till in &tills {
         register(&mut server.controller(), &till.pos);
     }
@@ -318,7 +328,7 @@ fn a_killed_server_keeps_what_it_acknowledged() {
             .last()
             .map_or(0, |event| event["seq"].as_u64().expect("a number"));
         let acks = 20 + dice.below(200);
-        followed.extend(work_and_kill(server, &mut tills, last, acks));
+        followed.extend(work_and_kill(server, &mut tills, last, acks, |_| ()));
         in_doubt += tills.iter().filter(|till| till.doubt.is_some()).count();
         server = on(folder.path()).start();
         let events = all_events(&mut server.controller());
@@ -343,8 +353,9 @@ fn a_killed_server_keeps_what_it_acknowledged() {
     assert_eq!(followed, events, "who resumes is told of every event once");
 }
 
-/// Lets all tills work at once, and kills the server after so many acknowledgements. Returns what a follower was told.
-fn work_and_kill(server: Server, tills: &mut [Till], last: u64, acks: u64) -> Vec<Value> {
+/// Lets all tills work at once, and kills the server after so many acknowledgements and after `before`. Returns what a
+/// follower was told.
+fn work_and_kill(server: Server, tills: &mut [Till], last: u64, acks: u64, before: impl FnOnce(&Server)) -> Vec<Value> {
     let (acknowledged, heard) = sync_channel(1_000);
     thread::scope(|scope| {
         let client = server.controller();
@@ -357,8 +368,144 @@ fn work_and_kill(server: Server, tills: &mut [Till], last: u64, acks: u64) -> Ve
         for _ in 0..acks {
             heard.recv().expect("a till works on until the server is gone");
         }
+        before(&server);
         server.kill();
         while heard.recv().is_ok() {}
         follower.join().expect("it only reads")
     })
+}
+
+/// A disk in a file, and a place to mount copies of it.
+struct Disk {
+    room: tempfile::TempDir,
+    copies: u32,
+}
+
+impl Disk {
+    /// The disk, mounted. The kernel writes nothing back by itself while a test runs.
+    fn new() -> Option<(Disk, PathBuf, Mount)> {
+        let disk = Disk {
+            room: folder(),
+            copies: 0,
+        };
+        let image = disk.room.path().join("disk");
+        std::fs::File::create(&image)
+            .and_then(|file| file.set_len(64 << 20))
+            .expect("there is room");
+        if !run("mkfs.ext4", &["-q", "-F"], &image) {
+            skip("a power cut: there is no mkfs.ext4");
+            return None;
+        }
+        let (folder, mount) = disk.mount(&image, "mounted")?;
+        Some((disk, folder, mount))
+    }
+
+    fn mount(&self, image: &Path, name: &str) -> Option<(PathBuf, Mount)> {
+        let folder = self.room.path().join(name);
+        std::fs::create_dir(&folder).expect("the name is new");
+        let image = image.to_str().expect("a plain name");
+        let mount = Mount::new(&folder, &["-o", "loop,commit=300", image])?;
+        Some((folder, mount))
+    }
+
+    /// What is on the disk at this moment: all that a machine finds whose power was cut.
+    fn copy(&mut self, server: &Server) -> PathBuf {
+        server.signal("STOP");
+        self.copies += 1;
+        let copy = self.room.path().join(format!("copy-{}", self.copies));
+        let image = self.room.path().join("disk");
+        let image = image.to_str().expect("a plain name");
+        assert!(run("cp", &["--sparse=always", image], &copy), "there is room");
+        copy
+    }
+}
+
+#[test]
+fn a_power_cut_loses_nothing_acknowledged() {
+    if !long() {
+        return;
+    }
+    let mut dice = Dice(seed());
+    for _ in 0..10 {
+        let Some((mut disk, folder, mount)) = Disk::new() else {
+            return;
+        };
+        let server = on(&folder).start();
+        let mut tills = tills(&mut dice);
+        for till in &tills {
+            register(&mut server.controller(), &till.pos);
+        }
+        let mut copy = PathBuf::new();
+        let acks = 20 + dice.below(400);
+        let followed = work_and_kill(server, &mut tills, 0, acks, |server| copy = disk.copy(server));
+        drop(mount);
+        let (folder, _mount) = disk.mount(&copy, "after").expect("the first was");
+        // Its configuration names the folder it was in, if it got to the disk at all.
+        let _ = std::fs::remove_file(folder.join("surtidor.toml"));
+        let server = on(&folder).start();
+        let events = all_events(&mut server.controller());
+        verify_numbers(&events);
+        assert!(events.starts_with(&followed), "nobody was told of what is not there");
+        for till in &mut tills {
+            till.verify(&server, &events);
+        }
+    }
+}
+
+/// The test above sees what it says that it sees: without syncs it fails.
+#[test]
+fn a_power_cut_without_syncs_loses_orders() {
+    if !long() {
+        return;
+    }
+    let Some((mut disk, folder, mount)) = Disk::new() else {
+        return;
+    };
+    assert_eq!(on(&folder).start().stop().code, Some(0));
+    let report = disk.room.path().join("strace");
+    let server = on(&folder).under_strace(&report, SKIP_SYNCS).start();
+    register(&mut server.controller(), "PUMP1");
+    push(&mut server.controller(), "PUMP1", "LOST")
+        .expect("it runs")
+        .expect(201);
+    let copy = disk.copy(&server);
+    drop((server, mount));
+    let (folder, _mount) = disk.mount(&copy, "after").expect("the first was");
+    let _ = std::fs::remove_file(folder.join("surtidor.toml"));
+    let server = on(&folder).start();
+    let lost = server.controller().get("/v1/orders/LOST").expect("it runs");
+    assert_eq!(lost.status, 404, "{}", lost.body);
+}
+
+/// A server is killed between writing and syncing; the next one shows the order, so it must be on the disk by then.
+#[test]
+fn what_a_killed_server_did_not_sync_is_synced_before_it_is_shown() {
+    if !long() {
+        return;
+    }
+    let Some((mut disk, folder, mount)) = Disk::new() else {
+        return;
+    };
+    assert_eq!(on(&folder).start().stop().code, Some(0));
+    let report = disk.room.path().join("strace");
+    let server = on(&folder).under_strace(&report, SKIP_SYNCS).start();
+    register(&mut server.controller(), "PUMP1");
+    push(&mut server.controller(), "PUMP1", "WRITTEN")
+        .expect("it runs")
+        .expect(201);
+    server.kill();
+    let server = on(&folder).start();
+    push(&mut server.controller(), "PUMP1", "WRITTEN")
+        .expect("it runs")
+        .expect(200);
+    let copy = disk.copy(&server);
+    drop((server, mount));
+    let (folder, _mount) = disk.mount(&copy, "after").expect("the first was");
+    let _ = std::fs::remove_file(folder.join("surtidor.toml"));
+    let server = on(&folder).start();
+    server
+        .controller()
+        .get("/v1/orders/WRITTEN")
+        .expect("it runs")
+        .expect(200);
 }

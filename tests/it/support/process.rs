@@ -36,6 +36,38 @@ pub fn folder() -> tempfile::TempDir {
     folder
 }
 
+/// A file system of its own on a folder, for as long as this lives.
+pub struct Mount(PathBuf);
+
+impl Mount {
+    /// None, and said so, where nothing can be mounted.
+    pub fn new(folder: &Path, arguments: &[&str]) -> Option<Mount> {
+        let mount = Mount(folder.to_owned());
+        if run("mount", arguments, folder) {
+            return Some(mount);
+        }
+        std::mem::forget(mount);
+        skip(&format!("`mount {}` does not work here", arguments.join(" ")));
+        None
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        run("umount", &["-l"], &self.0);
+    }
+}
+
+/// Whether the program did what it was asked.
+pub fn run(program: &str, arguments: &[&str], last: &Path) -> bool {
+    let done = Command::new(program)
+        .args(arguments)
+        .arg(last)
+        .stderr(Stdio::null())
+        .status();
+    done.is_ok_and(|status| status.success())
+}
+
 /// A configuration that keeps all in one folder. The accounts come last, so that a test can say more of theirs.
 pub fn config(folder: &Path) -> String {
     let folder = folder.display();
