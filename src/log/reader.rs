@@ -163,12 +163,11 @@ fn entries(connection: &Connection, after: u64, pos: Option<&PosId>) -> Result<E
 
 /// Entries are numbered without a gap, so one that is not there was lost; but for those that were trimmed.
 fn none_missing(entries: &[Entry], after: u64, trimmed_to: u64) -> Result<(), Damage> {
-    let mut expected = after.max(trimmed_to) + 1;
-    for entry in entries.iter().filter(|entry| entry.seq > trimmed_to) {
+    let kept = entries.iter().filter(|entry| entry.seq > trimmed_to);
+    for (expected, entry) in (after.max(trimmed_to) + 1..).zip(kept) {
         if entry.seq != expected {
             return Err(missing(format!("entry {expected}")));
         }
-        expected += 1;
     }
     Ok(())
 }

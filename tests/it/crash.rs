@@ -10,7 +10,7 @@ use std::thread;
 use serde_json::Value;
 
 use crate::support::process::{
-    Client, Mount, Server, all_events, folder, long, on, poll, push, register, run, skip, told,
+    Client, Mount, Server, all_events, folder, long, on, poll, push, register, run, say, skip, told,
 };
 
 const TILLS: u64 = 6;
@@ -34,7 +34,7 @@ impl Dice {
 fn seed() -> u64 {
     let given = std::env::var("SURTIDOR_SEED").ok().and_then(|seed| seed.parse().ok());
     let seed = given.unwrap_or_else(|| RandomState::new().build_hasher().finish());
-    eprintln!("SURTIDOR_SEED={seed}");
+    say(&format!("SURTIDOR_SEED={seed}"));
     seed
 }
 

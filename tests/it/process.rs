@@ -279,7 +279,7 @@ fn a_folder_that_cannot_be_written_is_named() {
     if !fs::metadata("/proc/self").is_ok_and(|me| std::os::unix::fs::MetadataExt::uid(&me) == 0) {
         return skip("a folder without write permission: it takes root to become another user");
     }
-    let ended = on(folder.path()).as_user(NOBODY).refused();
+    let ended = on(folder.path()).by_user(NOBODY).refused();
     assert_eq!(ended.code, Some(74), "{}", ended.log);
     let data = folder.path().join("data");
     assert!(ended.log.contains(&data.display().to_string()), "{}", ended.log);

@@ -26,7 +26,12 @@ pub fn long() -> bool {
 
 /// Says that something is not tested here, where nobody can overlook it.
 pub fn skip(what: &str) {
-    eprintln!("SKIPPED, NOT TESTED: {what}");
+    say(&format!("SKIPPED, NOT TESTED: {what}"));
+}
+
+/// Past the test runner, which hides what a test prints that goes well.
+pub fn say(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
 /// An empty folder that other users may look into.
@@ -119,7 +124,7 @@ impl Launch {
         self
     }
 
-    pub fn as_user(mut self, user: u32) -> Launch {
+    pub fn by_user(mut self, user: u32) -> Launch {
         self.user = Some(user);
         self
     }
@@ -133,10 +138,15 @@ impl Launch {
             .args(&words[1..])
             .args(["serve", "--log-format", "text", "--config"])
             .arg(&self.file)
-            .env_remove("SURTIDOR_LOG")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
+        // What is said to the tests is not said to the server.
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("SURTIDOR_") {
+                command.env_remove(name);
+            }
+        }
         if let Some(user) = self.user {
             command.uid(user);
         }
