@@ -58,6 +58,14 @@ impl StartError {
             _ => false,
         }
     }
+
+    /// Whether starting again will not help before somebody corrects the configuration.
+    pub fn is_misconfigured(&self) -> bool {
+        matches!(
+            self,
+            StartError::Log(OpenError::PollKeys { .. }) | StartError::Socket(BindError::NotASocket(_))
+        )
+    }
 }
 
 impl From<LogError> for StartError {
@@ -231,6 +239,8 @@ impl App {
         let polls = self.poll.join();
         // The shared thread ends the writer, after the last command.
         let shared = self.shared.join().is_ok();
+        // With it goes the log's reader.
+        drop(self.engine);
         let writer = self.writer.join();
         // The next one to start need not ask whether somebody still listens here.
         let _ = std::fs::remove_file(&self.addresses.control);

@@ -90,6 +90,7 @@ impl Failure {
             Failure::Usage(_) => Exit::Usage,
             Failure::Configuration(_) => Exit::Configuration,
             Failure::Start(error) if error.is_taken() => Exit::Taken,
+            Failure::Start(error) if error.is_misconfigured() => Exit::Configuration,
             Failure::Start(_) | Failure::Fault(_) => Exit::Storage,
             Failure::Unreachable { .. } => Exit::Unreachable,
             // Whoever read our output has read enough: `watch | head`.

@@ -68,6 +68,8 @@ impl Writer {
     }
 
     pub(super) fn run(mut self, mut waiting: mpsc::Receiver<Work>) {
+        // The disk may have been full already.
+        self.watch_room();
         let mut stopping = false;
         while !stopping {
             let Some(first) = self.wait(&mut waiting) else { break };
@@ -93,7 +95,7 @@ impl Writer {
             }
             self.tidy(!waiting.is_empty());
         }
-        if let Err(error) = self.log.checkpoint_if_due(false) {
+        if let Err(error) = self.log.close() {
             error!(%error, "the last checkpoint failed");
         }
     }
@@ -131,7 +133,6 @@ impl Writer {
             Err(LogError::Locked) => self.deny(jobs, || Denied::Locked),
             Err(error) => self.fail(jobs, &error),
         }
-        self.watch_room();
     }
 
     /// All of them in one commit, or none. The answers hold once this returns.
@@ -143,7 +144,7 @@ impl Writer {
         let begun = Instant::now();
         let may_use_reserve = jobs.iter().all(|job| job.command.may_use_reserve());
         let (views, seq) = (self.views.clone(), self.seq);
-        let (answers, stage) = self.log.commit(may_use_reserve, |batch| {
+        let done = self.log.commit(may_use_reserve, |batch| {
             let mut stage = Stage::default();
             let answers = jobs
                 .iter()
@@ -154,7 +155,10 @@ impl Writer {
                 })
                 .collect::<Result<Vec<_>, _>>()?;
             Ok((answers, stage))
-        })?;
+        });
+        // Before anybody is answered: who is told of a full disk finds that the server says so.
+        self.watch_room();
+        let (answers, stage) = done?;
         self.seq += stage.entries.len() as u64;
         self.views.metrics.commit_seconds.record(begun.elapsed());
         self.views.metrics.commit_commands.record(count(jobs.len()));
@@ -223,7 +227,7 @@ impl Writer {
     fn fail(&mut self, jobs: Vec<Job>, error: &LogError) {
         self.views.metrics.log_failed.increment(1);
         let what = error.to_string();
-        self.deny(jobs, || Denied::Failed(what.clone()));
+        // First of all: who is told of the failure must not find the server ready.
         self.condition.send_if_modified(|condition| {
             let first = !matches!(condition, Condition::Failed(_));
             if first {
@@ -235,6 +239,7 @@ impl Writer {
             }
             first
         });
+        self.deny(jobs, || Denied::Failed(what.clone()));
     }
 
     fn watch_room(&self) {

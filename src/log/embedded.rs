@@ -2,8 +2,9 @@
 //!
 //! What SQLite is trusted with, and what not: a commit is durable when it returns (WAL, `synchronous=FULL`). Its pages
 //! carry no checksum, so each entry has its own. It forgets an IO error by the next commit, so the first one latches
-//! here: after a failed fsync nobody knows what is on the disk. Its automatic checkpoint swallows such errors, so
-//! checkpoints are made by hand.
+//! here: after a failed fsync nobody knows what is on the disk. Its automatic checkpoints swallow such errors, or write
+//! after them, so checkpoints are made by hand. And it shows what a killed process wrote but did not sync as if it had
+//! been: that is made durable before anybody is told of it.
 
 mod reserve;
 mod trim;
@@ -15,6 +16,7 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
 use ring::digest;
+use rusqlite::config::DbConfig;
 use rusqlite::hooks::Wal;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params};
 
@@ -153,14 +155,19 @@ impl Log {
             std::fs::TryLockError::Error(source) => in_folder(source),
         })?;
 
-        let mut connection = Connection::open(folder.join(FILE)).map_err(failure)?;
         let wal_pages = Arc::default();
-        settings(&mut connection, Arc::clone(&wal_pages)).map_err(failure)?;
+        let reserve = Reserve::new(folder);
+        let connection = reserve.spend_if_full(|| connect(folder, &wal_pages))?;
+        match reserve.spend_if_full(|| checkpoint(&connection, "TRUNCATE")) {
+            // The write-ahead log keeps it all the longer; it was synced first.
+            Ok(()) | Err(LogError::Full) => {}
+            Err(error) => return Err(error.into()),
+        }
         let mut log = Log {
             connection,
             folder: folder.to_owned(),
             failed: None,
-            reserve: Reserve::new(folder),
+            reserve,
             trimmer_at: 0,
             wal_pages,
             _lock: lock,
@@ -170,7 +177,7 @@ impl Log {
         File::open(folder)
             .and_then(|folder| folder.sync_all())
             .map_err(in_folder)?;
-        log.reserve.refill_if_due();
+        log.refill_reserve()?;
         Ok(log)
     }
 
@@ -289,7 +296,9 @@ impl Log {
         if let Some(first) = &self.failed {
             return Err(LogError::Failed(first.clone()));
         }
-        self.reserve.refill_if_due();
+        if self.reserve.is_open() {
+            self.refill_reserve()?;
+        }
         if self.reserve.is_open() && !may_use_reserve {
             return Err(LogError::Full);
         }
@@ -331,12 +340,21 @@ impl Log {
         if self.failed.is_some() || self.wal_pages.load(Relaxed) < due {
             return Ok(());
         }
+        self.checkpoint("PASSIVE")
+    }
+
+    /// The last one, so that all is in one file. Closing does not write.
+    pub fn close(mut self) -> Result<(), LogError> {
+        match self.failed {
+            None => self.checkpoint("TRUNCATE"),
+            Some(_) => Ok(()),
+        }
+    }
+
+    fn checkpoint(&mut self, mode: &str) -> Result<(), LogError> {
         // If it cannot copy all now, the next commit counts anew.
         self.wal_pages.store(0, Relaxed);
-        let checkpoint = self
-            .connection
-            .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
-        match checkpoint.map_err(failure) {
+        match checkpoint(&self.connection, mode) {
             // The write-ahead log keeps it all the longer.
             Ok(()) | Err(LogError::Full | LogError::Locked) => Ok(()),
             Err(error) => {
@@ -349,6 +367,15 @@ impl Log {
     /// Whether pushes are refused for want of room.
     pub fn is_full(&self) -> bool {
         self.reserve.is_open()
+    }
+
+    /// Tries to fill the reserve, now and then. Want of room leaves it open; any other error is one of the disk.
+    fn refill_reserve(&mut self) -> Result<(), LogError> {
+        self.reserve.refill_if_due().map_err(|error| {
+            let what = format!("the ballast: {error}");
+            self.failed = Some(what.clone());
+            LogError::Failed(what)
+        })
     }
 
     /// Deletes entries made before `entries_before` and orders that ended before `orders_before`; never a POS's
@@ -571,9 +598,28 @@ fn cut(digest: digest::Digest) -> Sum {
     Sum(sum)
 }
 
+fn connect(folder: &Path, wal_pages: &Arc<AtomicU32>) -> Result<Connection, LogError> {
+    let mut connection = Connection::open(folder.join(FILE)).map_err(failure)?;
+    settings(&mut connection, Arc::clone(wal_pages)).map_err(failure)?;
+    Ok(connection)
+}
+
+/// Copies the write-ahead log into the database and syncs both.
+///
+/// At start this makes durable what the last process left. It may have been killed, or have failed, between writing and
+/// syncing; and whoever repeats a call is told "the same again" without another sync. Syncing the write-ahead log once
+/// more would not do after a failed sync, since its pages count as clean: copied, they are written anew.
+fn checkpoint(connection: &Connection, mode: &str) -> Result<(), LogError> {
+    connection
+        .query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |_| Ok(()))
+        .map_err(failure)
+}
+
 fn settings(connection: &mut Connection, wal_pages: Arc<AtomicU32>) -> rusqlite::Result<()> {
     connection.set_prepared_statement_cache_capacity(32);
     connection.busy_timeout(Duration::from_secs(5))?;
+    // Closing would checkpoint, also after a failure.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;

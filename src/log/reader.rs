@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use super::embedded::{self, Row, failure, open_for_reading, trimmed_seq};
 use super::entry::Entry;
-use super::{LogError, Sum};
+use super::{Damage, LogError, Sum};
 use crate::domain::id::{PosId, Reference, Timestamp};
 use crate::domain::order::{Order, Status};
 use crate::limits;
@@ -146,6 +146,10 @@ fn entries(connection: &Connection, after: u64, pos: Option<&PosId>) -> Result<E
         .and_then(Iterator::collect)
         .map_err(failure)?;
     let entries = rows.iter().map(Row::verified).collect::<Result<Vec<_>, _>>()?;
+    match pos {
+        Some(_) => none_missing_of_one(&entries, trimmed_to)?,
+        None => none_missing(&entries, after, trimmed_to)?,
+    }
     let read_to = match entries.last() {
         Some(last) if entries.len() == limits::FEED_PAGE => last.seq,
         _ => newest.max(after),
@@ -155,6 +159,33 @@ fn entries(connection: &Connection, after: u64, pos: Option<&PosId>) -> Result<E
         read_to,
         trimmed_to,
     })
+}
+
+/// Entries are numbered without a gap, so one that is not there was lost; but for those that were trimmed.
+fn none_missing(entries: &[Entry], after: u64, trimmed_to: u64) -> Result<(), Damage> {
+    let kept = entries.iter().filter(|entry| entry.seq > trimmed_to);
+    for (expected, entry) in (after.max(trimmed_to) + 1..).zip(kept) {
+        if entry.seq != expected {
+            return Err(missing(format!("entry {expected}")));
+        }
+    }
+    Ok(())
+}
+
+/// So are a POS's revisions.
+fn none_missing_of_one(entries: &[Entry], trimmed_to: u64) -> Result<(), Damage> {
+    for pair in entries.windows(2) {
+        let expected = pair[0].rev.next();
+        if pair[1].rev != expected && pair[0].seq > trimmed_to {
+            return Err(missing(format!("revision {} of {}", expected.0, pair[0].pos)));
+        }
+    }
+    Ok(())
+}
+
+fn missing(place: String) -> Damage {
+    let what = "it is missing".into();
+    Damage { place, what }
 }
 
 fn orders(connection: &Connection, query: &OrderQuery) -> Result<OrderPage, LogError> {

@@ -2,11 +2,12 @@
 //! written down.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use crate::limits;
+use crate::log::LogError;
 
 #[derive(Debug)]
 pub(super) struct Reserve {
@@ -33,8 +34,23 @@ impl Reserve {
 
     pub(super) fn give_up(&mut self) {
         self.is_open = true;
+        self.remove();
+    }
+
+    fn remove(&self) {
         // If even this fails there was no ballast to give.
         let _ = fs::remove_file(&self.ballast);
+    }
+
+    /// Opening a full disk's log needs a little room, and the ballast is there to be given up.
+    pub(super) fn spend_if_full<T>(&self, work: impl Fn() -> Result<T, LogError>) -> Result<T, LogError> {
+        match work() {
+            Err(LogError::Full) => {
+                self.remove();
+                work()
+            }
+            done => done,
+        }
     }
 
     #[cfg(test)]
@@ -42,16 +58,19 @@ impl Reserve {
         self.refill_at = Instant::now();
     }
 
-    /// Tries to fill an open reserve, now and then.
-    pub(super) fn refill_if_due(&mut self) {
+    /// Tries to fill an open reserve, now and then. That there is no room is no error.
+    pub(super) fn refill_if_due(&mut self) -> io::Result<()> {
         let now = Instant::now();
-        if self.is_open && now >= self.refill_at {
-            self.refill_at = now + limits::BALLAST_RETRY;
-            match self.fill() {
-                Ok(()) => self.is_open = false,
-                Err(_) => self.give_up(),
-            }
+        if now < self.refill_at {
+            return Ok(());
         }
+        self.refill_at = now + limits::BALLAST_RETRY;
+        match self.fill() {
+            Ok(()) => self.is_open = false,
+            Err(error) if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => self.give_up(),
+            Err(error) => return Err(error),
+        }
+        Ok(())
     }
 
     /// Real bytes: a hole would keep no room. Some more than it needs, so that the disk is not full again with the next
