@@ -1,3 +1,6 @@
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails, and says where")]
+//! Whole servers over real sockets: the one test binary.
+
+mod poll;
 mod readme;
+mod support;
 mod tidy;
