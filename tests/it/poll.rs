@@ -15,7 +15,11 @@ async fn an_order_is_polled_from_the_push_to_its_end_and_not_beyond() {
     let first = station.poll("PUMP1").await;
     assert_eq!(first, (200, "T-1"));
     for _ in 0..3 {
-        assert_eq!(station.poll("PUMP1").await.body, first.body, "the same bytes while it can be paid");
+        assert_eq!(
+            station.poll("PUMP1").await.body,
+            first.body,
+            "the same bytes while it can be paid"
+        );
     }
     station.cancel("PUMP1").await;
     assert_eq!(station.poll("PUMP1").await, (400, "unavailable"));
@@ -26,7 +30,10 @@ async fn an_order_is_polled_from_the_push_to_its_end_and_not_beyond() {
 #[tokio::test]
 async fn replies_are_these_bytes() {
     let setup = Setup::default()
-        .env("SURTIDOR_NOTIFICATIONS__PUBLIC_URL", "https://pay.example.com/notifications")
+        .env(
+            "SURTIDOR_NOTIFICATIONS__PUBLIC_URL",
+            "https://pay.example.com/notifications",
+        )
         .account("id = \"v2\"\ncollector_id = 7\nsponsor_id = 8\nsite = \"MCO\"\npoll_dialect = \"order-version-2\"")
         .account("id = \"bare\"\ncollector_id = 9\nsite = \"MLC\"");
     let station = Station::with(setup).await;
@@ -40,8 +47,14 @@ async fn replies_are_these_bytes() {
             ("unavailable", json!({"state": "unavailable"})),
             ("in_process", json!({"state": "in_process"})),
             ("timeout", json!({"state": "timeout"})),
-            ("in_process with a message", json!({"state": "in_process", "message": "Sale \"nafta\", ¡ojo! \\o/"})),
-            ("timeout with a message", json!({"state": "timeout", "message": "El surtidor no responde."})),
+            (
+                "in_process with a message",
+                json!({"state": "in_process", "message": "Sale \"nafta\", ¡ojo! \\o/"}),
+            ),
+            (
+                "timeout with a message",
+                json!({"state": "timeout", "message": "El surtidor no responde."}),
+            ),
         ] {
             assert_eq!(station.say(pos, word).await, 204);
             said.push_str(&format!("\n# {dialect}: {name}\n{}", station.poll(pos).await.bytes()));
@@ -90,7 +103,10 @@ async fn amounts_keep_their_digits() {
             assert_eq!(pushed, 201);
             assert_eq!(pushed.json()["amount"], polled);
             let poll = station.poll("PUMP1").await.text();
-            assert!(poll.contains(&format!("\"unit_price\":{polled}")), "{given} as a {form}: {poll}");
+            assert!(
+                poll.contains(&format!("\"unit_price\":{polled}")),
+                "{given} as a {form}: {poll}"
+            );
         }
     }
 }
@@ -134,9 +150,11 @@ async fn other_keys_and_another_path_are_a_matter_of_configuration() {
     let keys = json!({"keys": {"apies": "6232", "pos": "1", "side": "A"}});
     assert_eq!(station.register_as("PUMP1", keys).await, (201, "PUMP1"));
     let mut wire = station.poller().await;
-    wire.send(b"GET /qr/unattended?side=A&apies=6232&pos=1 HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    wire.send(b"GET /qr/unattended?side=A&apies=6232&pos=1 HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await;
     assert_eq!(wire.reply().await, (400, "unavailable"));
-    wire.send(b"GET /pay-mp?side=A&apies=6232&pos=1 HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    wire.send(b"GET /pay-mp?side=A&apies=6232&pos=1 HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await;
     assert_eq!(wire.reply().await, (404, "not_found"));
 }
 
@@ -145,7 +163,9 @@ async fn a_url_secret_is_asked_for_where_one_is_configured() {
     let secrets = |text: &str| Setup::default().env("SURTIDOR_POLL__SECRET", text);
     let tag = |secret: &str, pos: &str| {
         let pos = surtidor::domain::id::PosId::parse(pos).expect("a name");
-        surtidor::table::UrlSecrets::new(&[secret]).tags(&pos)[0].as_str().to_owned()
+        surtidor::table::UrlSecrets::new(&[secret]).tags(&pos)[0]
+            .as_str()
+            .to_owned()
     };
     let with = |tag: &str| format!("locationId=1&positionId=PUMP1&k={tag}");
     let mut station = Station::with(secrets(CANARIES[3])).await;
@@ -156,7 +176,13 @@ async fn a_url_secret_is_asked_for_where_one_is_configured() {
     assert_eq!(station.poll_with(&with(&right)).await, (400, "unavailable"));
     let in_front = format!("k={right}&positionId=PUMP1&locationId=1");
     assert_eq!(station.poll_with(&in_front).await, (400, "unavailable"));
-    for wrong in ["", "x", &right[1..], &tag(CANARIES[3], "PUMP2"), &tag("another-secret", "PUMP1")] {
+    for wrong in [
+        "",
+        "x",
+        &right[1..],
+        &tag(CANARIES[3], "PUMP2"),
+        &tag("another-secret", "PUMP1"),
+    ] {
         assert_eq!(station.poll_with(&with(wrong)).await, (400, "invalid"), "{wrong:?}");
     }
     assert_eq!(station.poll("PUMP1").await, (400, "invalid"), "no secret");
@@ -164,7 +190,9 @@ async fn a_url_secret_is_asked_for_where_one_is_configured() {
 
     // Turned: the new one makes URLs, the old one is still good; then the old one goes.
     station.push("PUMP1", order("T-1", "100")).await;
-    station.restart_with(secrets(&format!("the-new-secret\n{}", CANARIES[3]))).await;
+    station
+        .restart_with(secrets(&format!("the-new-secret\n{}", CANARIES[3])))
+        .await;
     assert_eq!(station.poll_with(&with(&right)).await, (200, "T-1"));
     let new = tag("the-new-secret", "PUMP1");
     assert_eq!(station.poll_with(&with(&new)).await, (200, "T-1"));
@@ -179,7 +207,11 @@ async fn a_url_secret_is_asked_for_where_one_is_configured() {
     station.register("PUMP1").await;
     assert_eq!(station.poll("PUMP1").await, (400, "invalid"));
     station.restart_with(Setup::default()).await;
-    assert_eq!(station.poll("PUMP1").await, (400, "unavailable"), "none is configured any more");
+    assert_eq!(
+        station.poll("PUMP1").await,
+        (400, "unavailable"),
+        "none is configured any more"
+    );
 }
 
 #[tokio::test]
@@ -191,7 +223,8 @@ async fn head_is_get_without_the_body() {
     let mut wire = station.poller().await;
     let target = "/pay-mp?locationId=1&positionId=PUMP1";
     for _ in 0..2 {
-        wire.send(format!("HEAD {target} HTTP/1.1\r\nhost: a\r\n\r\n").as_bytes()).await;
+        wire.send(format!("HEAD {target} HTTP/1.1\r\nhost: a\r\n\r\n").as_bytes())
+            .await;
         let head = wire.head().await;
         assert_eq!(head.status, 200);
         for name in ["content-type", "content-length", "cache-control"] {
@@ -199,7 +232,8 @@ async fn head_is_get_without_the_body() {
         }
     }
     // No byte of a body stands before the next reply.
-    wire.send(format!("GET {target} HTTP/1.1\r\nhost: a\r\n\r\n").as_bytes()).await;
+    wire.send(format!("GET {target} HTTP/1.1\r\nhost: a\r\n\r\n").as_bytes())
+        .await;
     assert_eq!(wire.reply().await.body, whole.body);
 }
 
@@ -210,22 +244,36 @@ async fn what_is_no_poll_is_refused() {
     let target = "/pay-mp?locationId=1&positionId=PUMP1";
     for method in ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "BREW"] {
         let mut wire = station.poller().await;
-        wire.send(format!("{method} {target} HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\n{{}}").as_bytes()).await;
+        wire.send(format!("{method} {target} HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\n{{}}").as_bytes())
+            .await;
         let reply = wire.reply().await;
         reply.check_poll();
         assert_eq!(reply, (405, "method_not_allowed"), "{method}");
         assert_eq!(reply.header("allow"), Some("GET, HEAD"));
     }
-    for path in ["/", "/pay-mp/", "/pay-mp/x", "/PAY-MP", "/v1/pos", "//pay-mp", "/metrics"] {
+    for path in [
+        "/",
+        "/pay-mp/",
+        "/pay-mp/x",
+        "/PAY-MP",
+        "/v1/pos",
+        "//pay-mp",
+        "/metrics",
+    ] {
         let mut wire = station.poller().await;
-        wire.send(format!("GET {path}?locationId=1&positionId=PUMP1 HTTP/1.1\r\nhost: a\r\n\r\n").as_bytes()).await;
+        wire.send(format!("GET {path}?locationId=1&positionId=PUMP1 HTTP/1.1\r\nhost: a\r\n\r\n").as_bytes())
+            .await;
         let reply = wire.reply().await;
         reply.check_poll();
         assert_eq!(reply, (404, "not_found"), "{path}");
     }
-    for body in ["content-length: 2\r\n\r\n{}", "transfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"] {
+    for body in [
+        "content-length: 2\r\n\r\n{}",
+        "transfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+    ] {
         let mut wire = station.poller().await;
-        wire.send(format!("GET {target} HTTP/1.1\r\nhost: a\r\n{body}").as_bytes()).await;
+        wire.send(format!("GET {target} HTTP/1.1\r\nhost: a\r\n{body}").as_bytes())
+            .await;
         let reply = wire.reply().await;
         reply.check_poll();
         assert_eq!(reply, (400, "invalid"), "a body");
@@ -249,7 +297,8 @@ async fn a_connection_is_kept_until_it_is_to_be_closed() {
         assert_eq!(wire.reply().await, (400, "unavailable"));
     }
     // Several asked for at once are answered in order.
-    wire.send(&[get("HTTP/1.1", ""), get("HTTP/1.1", ""), get("HTTP/1.1", "")].concat()).await;
+    wire.send(&[get("HTTP/1.1", ""), get("HTTP/1.1", ""), get("HTTP/1.1", "")].concat())
+        .await;
     for _ in 0..3 {
         assert_eq!(wire.reply().await, (400, "unavailable"));
     }
@@ -261,7 +310,10 @@ async fn a_connection_is_kept_until_it_is_to_be_closed() {
     let mut old = station.poller().await;
     old.send(&get("HTTP/1.0", "")).await;
     let whole = String::from_utf8(old.rest().await).expect("text");
-    assert!(whole.starts_with("HTTP/1.0 400 ") && whole.ends_with(r#"{"error":{"type":"unavailable"}}"#), "{whole}");
+    assert!(
+        whole.starts_with("HTTP/1.0 400 ") && whole.ends_with(r#"{"error":{"type":"unavailable"}}"#),
+        "{whole}"
+    );
 }
 
 #[tokio::test]
@@ -285,13 +337,21 @@ async fn malformed_requests_are_closed_and_counted_and_hurt_nobody() {
         wire.send(bytes).await;
         let answer = String::from_utf8(wire.rest().await).expect("text");
         let refused = ["HTTP/1.1 400 ", "HTTP/1.1 431 ", "HTTP/1.1 414 "];
-        assert!(answer.is_empty() || refused.iter().any(|line| answer.starts_with(line)), "{answer}");
+        assert!(
+            answer.is_empty() || refused.iter().any(|line| answer.starts_with(line)),
+            "{answer}"
+        );
         bystander
             .send(b"GET /pay-mp?locationId=1&positionId=PUMP1 HTTP/1.1\r\nhost: a\r\n\r\n")
             .await;
         assert_eq!(bystander.reply().await, (400, "unavailable"));
     }
-    assert_eq!(station.metric("surtidor_connections_malformed_total{face=\"poll\"}").await, 7.0);
+    assert_eq!(
+        station
+            .metric("surtidor_connections_malformed_total{face=\"poll\"}")
+            .await,
+        7.0
+    );
 }
 
 #[tokio::test]
@@ -309,11 +369,18 @@ async fn connections_beyond_the_cap_are_closed_and_counted() {
     let mut one_more = station.poller().await;
     one_more.send(get).await;
     assert!(one_more.rest().await.is_empty(), "it is closed without a word");
-    assert_eq!(station.metric("surtidor_connections_refused_total{face=\"poll\"}").await, 1.0);
+    assert_eq!(
+        station
+            .metric("surtidor_connections_refused_total{face=\"poll\"}")
+            .await,
+        1.0
+    );
     assert_eq!(station.metric("surtidor_connections{face=\"poll\"}").await, 3.0);
     // One that closes makes room. Its end is seen once ours is answered with nothing more.
     let mut leaving = held.pop().expect("three are held");
-    leaving.send(b"GET /pay-mp HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await;
+    leaving
+        .send(b"GET /pay-mp HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+        .await;
     leaving.rest().await;
     held[0].send(get).await;
     assert_eq!(held[0].reply().await, 400);
@@ -334,7 +401,11 @@ async fn both_dialects_follow_the_account_also_after_a_reload() {
     let offered = station.poll("PUMP3").await.body;
 
     station.setup(Setup::default().account(&newer));
-    station.app().reload(station.config()).await.expect("accounts may change");
+    station
+        .app()
+        .reload(station.config())
+        .await
+        .expect("accounts may change");
     assert_eq!(station.poll("PUMP1").await, (400, "unavailable"));
     assert_eq!(station.poll("PUMP2").await, (202, "Waiting_for_order"));
     assert_eq!(station.poll("PUMP3").await.body, offered, "an order keeps its bytes");
@@ -343,7 +414,11 @@ async fn both_dialects_follow_the_account_also_after_a_reload() {
     assert_eq!(station.poll("PUMP1").await.header("order-version"), None);
     station.cancel("PUMP3").await;
     assert_eq!(station.poll("PUMP3").await, (202, "Waiting_for_order"));
-    assert_eq!(station.poll_with("locationId=1&positionId=9").await, (400, "invalid"), "of no account");
+    assert_eq!(
+        station.poll_with("locationId=1&positionId=9").await,
+        (400, "invalid"),
+        "of no account"
+    );
 }
 
 #[tokio::test]

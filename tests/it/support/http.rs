@@ -46,7 +46,9 @@ impl Wire {
         reply.body = match length(&reply) {
             Length::Bytes(bytes) => {
                 let mut body = vec![0; bytes];
-                patiently(self.0.read_exact(&mut body)).await.expect("the body is whole");
+                patiently(self.0.read_exact(&mut body))
+                    .await
+                    .expect("the body is whole");
                 body
             }
             Length::Chunked => {
@@ -114,7 +116,9 @@ pub async fn patiently<T>(work: impl Future<Output = T>) -> T {
 }
 
 fn length(reply: &Reply) -> Length {
-    let length = reply.header("content-length").map(|text| text.parse().expect("a length"));
+    let length = reply
+        .header("content-length")
+        .map(|text| text.parse().expect("a length"));
     let chunked = reply.header("transfer-encoding") == Some("chunked");
     match (length, chunked) {
         (Some(bytes), false) => Length::Bytes(bytes),
@@ -145,7 +149,13 @@ impl Reply {
         let Ok(body) = serde_json::from_slice::<Value>(&self.body) else {
             return String::new();
         };
-        let places = ["/code", "/error/type", "/status/status_detail", "/external_reference", "/pos"];
+        let places = [
+            "/code",
+            "/error/type",
+            "/status/status_detail",
+            "/external_reference",
+            "/pos",
+        ];
         let word = places.iter().find_map(|place| body.pointer(place)?.as_str());
         word.unwrap_or_default().to_owned()
     }
@@ -181,7 +191,10 @@ impl Reply {
     pub fn check_control(&self) {
         self.check();
         match self.status {
-            204 => assert!(self.body.is_empty() && self.header("content-type").is_none(), "{self:?}"),
+            204 => assert!(
+                self.body.is_empty() && self.header("content-type").is_none(),
+                "{self:?}"
+            ),
             200 | 201 => {
                 assert_eq!(self.header("content-type"), Some("application/json"), "{self:?}");
                 assert!(self.json().is_object());
@@ -191,7 +204,11 @@ impl Reply {
     }
 
     fn check_problem(&self) {
-        assert_eq!(self.header("content-type"), Some("application/problem+json"), "{self:?}");
+        assert_eq!(
+            self.header("content-type"),
+            Some("application/problem+json"),
+            "{self:?}"
+        );
         let problem = self.json();
         let text = |name: &str| problem[name].as_str().unwrap_or_else(|| panic!("no {name}: {self:?}"));
         assert_eq!(text("type"), format!("urn:surtidor:problem:{}", text("code")));
@@ -200,7 +217,11 @@ impl Reply {
         assert!(problem.get("pointer").is_none_or(Value::is_string), "{self:?}");
         assert_eq!(self.status == 405, self.header("allow").is_some(), "{self:?}");
         assert_eq!(self.status == 503, self.header("retry-after").is_some(), "{self:?}");
-        assert_eq!(self.status == 401, self.header("www-authenticate").is_some(), "{self:?}");
+        assert_eq!(
+            self.status == 401,
+            self.header("www-authenticate").is_some(),
+            "{self:?}"
+        );
     }
 }
 

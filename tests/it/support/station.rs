@@ -242,7 +242,8 @@ site = "MLA"
     }
 
     pub async fn hold_lease(&self, pos: &str, seconds: u64) -> Reply {
-        self.put(&format!("/v1/pos/{pos}/lease"), json!({"seconds": seconds})).await
+        self.put(&format!("/v1/pos/{pos}/lease"), json!({"seconds": seconds}))
+            .await
     }
 
     pub async fn push(&self, pos: &str, order: impl Display) -> Reply {
@@ -262,7 +263,10 @@ site = "MLA"
     }
 
     pub async fn status(&self, reference: &str) -> String {
-        self.order(reference).await["status"].as_str().unwrap_or_default().to_owned()
+        self.order(reference).await["status"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
     }
 
     /// Follows the feed; `query` begins with `?`, or is empty. The stream is open when this returns.
@@ -368,7 +372,10 @@ pub struct Page {
 
 impl Page {
     pub fn types(&self) -> Vec<&str> {
-        self.events.iter().map(|event| event["type"].as_str().expect("a type")).collect()
+        self.events
+            .iter()
+            .map(|event| event["type"].as_str().expect("a type"))
+            .collect()
     }
 }
 
@@ -397,7 +404,10 @@ impl Feed {
             self.fill().await?;
         }
         let text = self.sent.pop_front().expect("looked at just now");
-        let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+        let field = |name: &str| {
+            text.lines()
+                .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+        };
         let data: Value = serde_json::from_str(field("data").expect("data")).expect("JSON");
         let event = Event {
             id: field("id").map(|id| id.parse().expect("a number")),
@@ -426,7 +436,8 @@ impl Feed {
 
     async fn fill(&mut self) -> Option<()> {
         let chunk = self.wire.chunk().await?;
-        self.text.push_str(std::str::from_utf8(&chunk).expect("events are whole text"));
+        self.text
+            .push_str(std::str::from_utf8(&chunk).expect("events are whole text"));
         while let Some((one, rest)) = self.text.split_once("\n\n") {
             self.sent.push_back(one.to_owned());
             self.text = rest.to_owned();
