@@ -2,7 +2,10 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails, and says where")]
 
 mod control;
+mod feed;
+mod orders;
 mod poll;
+mod problems;
 mod readme;
 mod support;
 mod tidy;
