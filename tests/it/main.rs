@@ -1,6 +1,7 @@
 //! Whole servers over real sockets: the one test binary.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails, and says where")]
 
+mod admin;
 mod control;
 mod feed;
 mod orders;
