@@ -2,14 +2,18 @@
 
 use std::path::Path;
 
-/// Fails unless the bytes are those of the file.
+/// Fails unless the bytes are those of the file, and says where they begin to differ.
 pub fn golden(name: &str, bytes: &str) {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/wire").join(name);
     if std::env::var_os("SURTIDOR_BLESS").is_some() {
         std::fs::write(&file, bytes).expect("the golden file can be written");
     }
     let kept = std::fs::read_to_string(&file).unwrap_or_default();
-    assert_eq!(bytes, kept, "{} differs: look at both, then bless", file.display());
+    let lines = bytes.split('\n').zip(kept.split('\n')).enumerate();
+    for (i, (now, kept)) in lines {
+        assert_eq!(now, kept, "{}:{}: look at both, then bless", file.display(), i + 1);
+    }
+    assert_eq!(bytes.len(), kept.len(), "{}: one ends before the other", file.display());
 }
 
 /// With every time of the wall clock replaced by the same one.
