@@ -159,7 +159,11 @@ impl Follower {
     async fn begin(&mut self, asked: u64, head: u64) -> Result<(), FollowError> {
         let page = self.feed.reader.entries(self.read_to, self.pos.clone()).await?;
         let entry = asked / limits::EVENTS_PER_ENTRY;
-        if asked != 0 && (entry <= page.trimmed_to || entry > head) {
+        // A number with the last place, as the long poll's `next`, says that all of its entry was told.
+        let next_entry = asked.saturating_add(1) / limits::EVENTS_PER_ENTRY;
+        // The log may be ahead of what was told: a reader that saw its newest entry there may come back at once.
+        let newest = head.max(page.read_to);
+        if asked != 0 && (next_entry <= page.trimmed_to || entry > newest) {
             let oldest = if page.trimmed_to < head {
                 page.trimmed_to + 1
             } else {
@@ -263,3 +267,6 @@ impl Drop for Follower {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

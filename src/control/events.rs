@@ -140,3 +140,36 @@ struct EventPage<'a> {
     events: Vec<EventView<'a>>,
     next: u64,
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::task::LocalSet;
+
+    use super::*;
+    use crate::feed::{After, Feed};
+    use crate::log::{Log, Reader};
+    use crate::net::stop::channel;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_stream_shows_that_it_lives_until_the_server_stops() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let log = Log::open(folder.path(), "a").expect("a new log");
+        let feed = Arc::new(Feed::new(Reader::open(&log.file()).expect("readable"), 0));
+        let follower = feed.follow(None, After::Now).await.expect("from now on");
+        let streaming = async {
+            let (stop, stopping) = channel();
+            let Stream(mut chunks) = stream(follower, stopping);
+            assert_eq!(chunks.recv().await, Some("retry: 1000\n\n".into()));
+            for _ in 0..2 {
+                let silent_from = Instant::now();
+                assert_eq!(chunks.recv().await, Some(": still here\n\n".into()));
+                assert_eq!(silent_from.elapsed().as_secs(), limits::HEARTBEAT.as_secs());
+            }
+            stop.stop();
+            assert_eq!(chunks.recv().await, None);
+        };
+        LocalSet::new().run_until(streaming).await;
+    }
+}

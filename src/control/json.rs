@@ -4,6 +4,7 @@
 //! field. So values stay the text that they are until somebody says what they should be.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt;
 
 use serde::Deserialize;
@@ -105,14 +106,13 @@ impl<'a> Field<'a> {
             return Err(self.bad("must be an object"));
         }
         let Members(members) = serde_json::from_str(self.text()).map_err(|error| self.bad(error))?;
-        for (i, (name, _)) in members.iter().enumerate() {
-            if members[..i].iter().any(|(earlier, _)| earlier == name) {
-                return Err(Bad {
-                    code: "duplicate_key",
-                    pointer: Some(child(&self.pointer, name)),
-                    detail: "stands twice in one object".into(),
-                });
-            }
+        let mut seen = HashSet::with_capacity(members.len());
+        if let Some((name, _)) = members.iter().find(|(name, _)| !seen.insert(name.as_ref())) {
+            return Err(Bad {
+                code: "duplicate_key",
+                pointer: Some(child(&self.pointer, name)),
+                detail: "stands twice in one object".into(),
+            });
         }
         Ok(Object {
             pointer: self.pointer.clone(),

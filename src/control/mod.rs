@@ -277,8 +277,8 @@ impl Settings {
             None => self.accounts.only(),
         };
         let account = account.ok_or_else(|| match &body.account {
-            Some(name) => account_unknown(format!("account {name:?} is not configured")),
-            None => account_unknown("account is missing: more than one is configured".into()),
+            Some(name) => account_unknown(format!("{name:?} is not configured")),
+            None => account_unknown("is missing: more than one is configured".into()),
         })?;
         let registration = body.of(&account);
         let applied = self.engine.submit(pos.clone(), Command::Register(registration)).await?;
@@ -303,10 +303,10 @@ impl Settings {
             .pos(&pos)
             .ok_or_else(|| Problem::pos_unknown(pos.as_str()))?;
         let id = &record.pos.registration.account;
-        let account = self
-            .accounts
-            .get(id)
-            .ok_or_else(|| account_unknown(format!("account {id} is not configured any more")))?;
+        let account = self.accounts.get(id).ok_or_else(|| {
+            let detail = format!("account {id} is not configured any more");
+            Problem::new(StatusCode::BAD_REQUEST, "account_unknown", detail)
+        })?;
         let bytes = whole(body).await?;
         let (reference, content) = read::order(&json::body(&bytes)?, account.site.currency())?;
         let push = Push {

@@ -79,7 +79,9 @@ impl Views {
         let key = |pos: Option<&Pos>| pos.and_then(|pos| pos.registration.keys.as_ref()).map(Key::from);
         let place = |pos: Option<&Pos>| pos.map(|pos| (pos.registration.keys.clone(), pos.registration.url_secret));
         if place(before) != place(after) {
-            if let Some(key) = key(before) {
+            // In one commit another POS may have taken over the keys, and be in the table already: its slot stays.
+            let own = |slot: &Slot| before.is_some_and(|pos| pos.id == *slot.pos());
+            if let Some(key) = key(before).filter(|key| self.table.get(key).is_some_and(|slot| own(&slot))) {
                 self.table.remove(&key);
             }
             if let Some(slot) = after.and_then(|pos| self.slot(pos)) {

@@ -49,7 +49,7 @@ pub(super) struct Connection {
     phase: Cell<Phase>,
     since: Cell<Ticks>,
     stalled: Cell<Option<Ticks>>,
-    /// When the first byte of a request was read whose latency is sampled.
+    /// When the first byte of a request was read whose latency may be sampled.
     sampled: Cell<Option<Instant>>,
     ended: Cell<bool>,
     task: OnceCell<AbortHandle>,
@@ -125,10 +125,15 @@ impl Thread {
     }
 
     /// One in `limits::LATENCY_SAMPLE` requests is timed: asking the time twice costs more than the rest of the counting.
-    fn sample(&self) -> Option<Instant> {
+    fn is_next_sampled(&self) -> bool {
+        is_sampled(self.requests.get().wrapping_add(1)) && self.latency.is_some()
+    }
+
+    /// Counts a request, and says whether it is one that is timed.
+    fn count(&self) -> bool {
         let count = self.requests.get().wrapping_add(1);
         self.requests.set(count);
-        (count.is_multiple_of(limits::LATENCY_SAMPLE) && self.latency.is_some()).then(Instant::now)
+        is_sampled(count)
     }
 }
 
@@ -170,7 +175,8 @@ impl Connection {
     fn has_read(&self) {
         if self.phase.get() == Phase::Idle {
             self.enter(Phase::Head);
-            self.sampled.set(self.thread.sample());
+            // What is read may be the connection's end, so only what becomes a request is counted.
+            self.sampled.set(self.thread.is_next_sampled().then(Instant::now));
         }
     }
 
@@ -187,6 +193,10 @@ impl Connection {
             self.stalled.set(Some(self.thread.now.get()));
         }
     }
+}
+
+fn is_sampled(request: u32) -> bool {
+    request.is_multiple_of(limits::LATENCY_SAMPLE)
 }
 
 fn ticks(time: Duration) -> Ticks {
@@ -212,6 +222,9 @@ impl Busy {
     #[inline]
     pub(super) fn new(connection: &Rc<Connection>) -> Busy {
         connection.enter(Phase::Busy);
+        if !connection.thread.count() {
+            connection.sampled.set(None);
+        }
         Busy(connection.clone())
     }
 

@@ -1,6 +1,15 @@
+//! Whole servers over real sockets: the one test binary.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails, and says where")]
+
+mod admin;
+mod cli;
+mod control;
 mod crash;
 mod disk;
+mod feed;
+mod orders;
+mod poll;
+mod problems;
 mod process;
 mod readme;
 mod support;

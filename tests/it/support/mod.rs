@@ -1,3 +1,6 @@
 //! What the tests share.
 
+pub mod golden;
+pub mod http;
 pub mod process;
+pub mod station;

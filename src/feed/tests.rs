@@ -1,0 +1,87 @@
+//! Where a follower may begin. What it is told is tested over the control socket.
+
+use super::*;
+use crate::domain::command::{Event, NewState};
+use crate::domain::id::Rev;
+use crate::domain::pos::Waiting;
+use crate::log::{Log, Sum};
+
+fn pos() -> PosId {
+    PosId::parse("P").expect("a name")
+}
+
+fn entry(seq: u64) -> Entry {
+    let event = Event::StateChanged {
+        to: NewState::Waiting(Waiting::InProcess),
+        message: None,
+    };
+    Entry {
+        seq,
+        pos: pos(),
+        rev: Rev(seq),
+        at: Timestamp(i64::try_from(seq).expect("small")),
+        events: vec![event],
+        state_after: None,
+    }
+}
+
+/// A log with entries 1 to 6 of which the first five were trimmed, in a folder that goes with the first.
+fn trimmed() -> (tempfile::TempDir, Log) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut log = Log::open(folder.path(), "a").expect("a new log");
+    let append = log.commit(false, |batch| {
+        (1..=6).try_fold(Sum::NONE, |sum, seq| batch.append(&entry(seq), sum))
+    });
+    append.expect("written");
+    assert_eq!(log.trim(Timestamp(6), Timestamp(6)).expect("trimmed"), 5);
+    (folder, log)
+}
+
+fn feed(log: &Log, head: u64) -> Arc<Feed> {
+    Arc::new(Feed::new(Reader::open(&log.file()).expect("readable"), head))
+}
+
+#[tokio::test]
+async fn a_reader_goes_on_where_nothing_that_it_missed_is_gone() {
+    let (_folder, log) = trimmed();
+    let feed = feed(&log, 6);
+    let all_of_five = 5 * limits::EVENTS_PER_ENTRY + limits::EVENTS_PER_ENTRY - 1;
+    for (after, told) in [(0, true), (all_of_five, true), (96, false), (97, false), (111, false)] {
+        let follower = feed.follow(None, After::Event(after)).await;
+        let mut follower = follower.expect("it is kept");
+        let news = follower
+            .ready()
+            .await
+            .expect("readable")
+            .expect("the newest is read again");
+        let News::Entry(entry) = news else { panic!("{news:?}") };
+        assert_eq!(entry.seq * limits::EVENTS_PER_ENTRY > follower.skip(), told, "{after}");
+    }
+    for after in [1, 15, 16, 79, 80, 81, 94, 112, u64::MAX] {
+        match feed.follow(None, After::Event(after)).await {
+            Err(FollowError::Gone { asked, oldest }) => assert_eq!((asked, oldest), (after, 96)),
+            other => panic!("{after}: {other:?}"),
+        }
+    }
+    assert_eq!(feed.followers(), 0, "none is left behind");
+}
+
+#[tokio::test]
+async fn an_entry_read_before_it_was_told_is_not_told_twice() {
+    let (_folder, log) = trimmed();
+    let feed = feed(&log, 5);
+    let mut follower = feed
+        .follow(Some(pos()), After::Event(96))
+        .await
+        .expect("it is in the log");
+    let News::Entry(read) = follower.next().await.expect("readable") else {
+        panic!("no entry")
+    };
+    assert_eq!(read.seq, 6);
+    feed.publish(Arc::new(entry(6)));
+    feed.publish(Arc::new(entry(7)));
+    let News::Entry(told) = follower.next().await.expect("readable") else {
+        panic!("no entry")
+    };
+    assert_eq!(told.seq, 7);
+}

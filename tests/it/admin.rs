@@ -1,0 +1,166 @@
+//! What the operator sees, and what nobody may see.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use crate::support::station::{CANARIES, Setup, Station, order};
+
+#[tokio::test]
+async fn metrics_move_with_what_happens() {
+    let station = Station::start().await;
+    let polls = |outcome: &str| format!("surtidor_polls_total{{outcome=\"{outcome}\"}}");
+    for outcome in [
+        "order",
+        "unavailable",
+        "in_process",
+        "timeout",
+        "invalid",
+        "not_found",
+        "method_not_allowed",
+        "body",
+    ] {
+        let metrics = station.admin("GET", "/metrics").await.text();
+        assert!(
+            metrics.contains(&format!("{} 0\n", polls(outcome))),
+            "{outcome} is there from the start: {metrics}"
+        );
+    }
+    station.register("PUMP1").await;
+    station.register("PUMP2").await;
+    station.poll("PUMP1").await;
+    for state in ["in_process", "timeout"] {
+        station.say("PUMP1", json!({"state": state})).await;
+        station.poll("PUMP1").await;
+    }
+    station.poll("NOBODY").await;
+    station.push("PUMP1", order("T-1", "100")).await;
+    station.push("PUMP1", order("T-1", "100")).await;
+    station.push("PUMP1", order("T-2", "100")).await;
+    assert_eq!(station.metric("surtidor_orders_open{state=\"ready\"}").await, 1.0);
+    let mut feed = station.feed("").await;
+    for _ in 0..130 {
+        station.poll("PUMP1").await;
+    }
+    feed.until("order_shown").await;
+    for (name, value) in [
+        (polls("order").as_str(), 130.0),
+        (&polls("unavailable"), 1.0),
+        (&polls("in_process"), 1.0),
+        (&polls("timeout"), 1.0),
+        (&polls("invalid"), 1.0),
+        ("surtidor_pos", 2.0),
+        ("surtidor_orders_open{state=\"ready\"}", 0.0),
+        ("surtidor_orders_open{state=\"shown\"}", 1.0),
+        ("surtidor_commands_total{command=\"push\",outcome=\"done\"}", 1.0),
+        ("surtidor_commands_total{command=\"push\",outcome=\"unchanged\"}", 1.0),
+        ("surtidor_commands_total{command=\"push\",outcome=\"refused\"}", 1.0),
+        ("surtidor_control_requests_total{status=\"409\"}", 1.0),
+        ("surtidor_control_problems_total{code=\"order_open\"}", 1.0),
+        ("surtidor_feed_followers", 1.0),
+        ("surtidor_log_full", 0.0),
+        ("surtidor_log_errors_total{kind=\"failed\"}", 0.0),
+        // A repeated push is answered as durable, too.
+        ("surtidor_push_durable_seconds_count", 2.0),
+    ] {
+        assert_eq!(station.metric(name).await, value, "{name}");
+    }
+    for name in [
+        "surtidor_poll_seconds_count",
+        "surtidor_commit_seconds_count",
+        "surtidor_commit_commands_count",
+        "process_open_fds",
+    ] {
+        assert!(station.metric(name).await > 0.0, "{name}");
+    }
+    station.cancel("PUMP1").await;
+    station.delete("/v1/pos/PUMP2").await;
+    assert_eq!(station.metric("surtidor_orders_open{state=\"shown\"}").await, 0.0);
+    assert_eq!(station.metric("surtidor_pos").await, 1.0);
+}
+
+/// What `promtool check metrics` looks at, in short.
+#[tokio::test]
+async fn every_metric_is_described_and_well_named() {
+    let station = Station::start().await;
+    station.register("PUMP1").await;
+    station.push("PUMP1", order("T-1", "100")).await;
+    station.poll("PUMP1").await;
+    station.get("/v1/pos/NOBODY").await;
+    let text = station.admin("GET", "/metrics").await.text();
+    let (mut help, mut kind) = (BTreeMap::new(), BTreeMap::new());
+    let mut samples = 0;
+    for line in text.lines().filter(|line| !line.is_empty()) {
+        if let Some((name, words)) = line.strip_prefix("# HELP ").and_then(|rest| rest.split_once(' ')) {
+            assert!(!words.is_empty() && help.insert(name, words).is_none(), "{line}");
+        } else if let Some((name, word)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' ')) {
+            assert!(
+                ["counter", "gauge", "histogram"].contains(&word) && kind.insert(name, word).is_none(),
+                "{line}"
+            );
+            assert_eq!(name.ends_with("_total"), word == "counter", "{line}");
+        } else {
+            let name = line.split(['{', ' ']).next().expect("a name");
+            let bare = ["_bucket", "_sum", "_count"].iter().find_map(|end| {
+                let bare = name.strip_suffix(end)?;
+                (kind.get(bare) == Some(&"histogram")).then_some(bare)
+            });
+            let name = bare.unwrap_or(name);
+            assert!(help.contains_key(name) && kind.contains_key(name), "{line}");
+            assert!(name.starts_with("surtidor_") || name.starts_with("process_"), "{line}");
+            let value = line.rsplit(' ').next().expect("a value");
+            assert!(value.parse::<f64>().is_ok(), "{line}");
+            samples += 1;
+        }
+    }
+    assert!(samples > 100, "{samples}");
+    assert!(
+        !text.contains("PUMP1") && !text.contains("T-1"),
+        "no label comes from outside: {text}"
+    );
+}
+
+#[tokio::test]
+async fn the_admin_face_answers_and_changes_nothing() {
+    let station = Station::start().await;
+    for (path, says) in [("/healthz", "well\n"), ("/readyz", "ready\n")] {
+        let reply = station.admin("GET", path).await;
+        assert_eq!((reply.status, reply.text().as_str()), (200, says));
+    }
+    assert_eq!(station.admin("GET", "/").await.status, 200);
+    assert_eq!(station.admin("GET", "/v1/pos").await.status, 404);
+    for path in ["/metrics", "/healthz", "/readyz"] {
+        let refused = station.admin("POST", path).await;
+        assert_eq!((refused.status, refused.header("allow")), (405, Some("GET, HEAD")));
+    }
+}
+
+/// Each reply of every test is looked at too; here are those places that no reply shows.
+#[tokio::test]
+async fn secrets_are_seen_nowhere() {
+    let setup = Setup::default()
+        .env("SURTIDOR_CONTROL__TCP", "127.0.0.1:0")
+        .env("SURTIDOR_CONTROL__TOKEN", CANARIES[2])
+        .env("SURTIDOR_POLL__SECRET", CANARIES[3]);
+    let station = Station::with(setup).await;
+    station.register("PUMP1").await;
+    station.push("PUMP1", order("T-1", "100")).await;
+    station.poll("PUMP1").await;
+    let bearer = format!("Bearer {}", CANARIES[2]);
+    station.call_tcp(Some(&bearer), "GET", "/v1/nowhere").await;
+    station.admin("GET", "/metrics").await;
+    let config = format!("{:?}", station.config());
+    assert!(config.contains("178106235"), "the rest is there");
+    let mut files = vec![config.into_bytes()];
+    for entry in std::fs::read_dir(station.folder().join("data")).unwrap() {
+        files.push(std::fs::read(entry.unwrap().path()).unwrap());
+    }
+    for canary in CANARIES {
+        for file in &files {
+            assert!(
+                !file.windows(canary.len()).any(|bytes| bytes == canary.as_bytes()),
+                "{canary} was written"
+            );
+        }
+    }
+}
