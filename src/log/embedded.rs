@@ -6,6 +6,7 @@
 //! after them, so checkpoints are made by hand. And it shows what a killed process wrote but did not sync as if it had
 //! been: that is made durable before anybody is told of it.
 
+mod batch;
 mod reserve;
 mod trim;
 
@@ -18,7 +19,9 @@ use std::time::Duration;
 use ring::digest;
 use rusqlite::config::DbConfig;
 use rusqlite::hooks::Wal;
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior};
+
+pub use batch::Batch;
 
 use reserve::Reserve;
 
@@ -26,7 +29,7 @@ use super::entry::{self, Entry, Unreadable};
 use super::{Damage, LogError, Sum};
 use crate::domain::id::{PosId, Reference, Rev, Timestamp};
 use crate::domain::order::Order;
-use crate::domain::pos::{PollKey, State};
+use crate::domain::pos::State;
 use crate::limits;
 
 const FILE: &str = "surtidor.sqlite";
@@ -395,128 +398,6 @@ impl Log {
 
     pub fn file(&self) -> PathBuf {
         self.folder.join(FILE)
-    }
-}
-
-/// One commit in the making. It sees its own writes.
-pub struct Batch<'a> {
-    transaction: Transaction<'a>,
-    changes: u32,
-}
-
-impl Batch<'_> {
-    /// The order recorded under a reference, whatever the case of its letters.
-    pub fn order(&self, reference: &Reference) -> Result<Option<Order>, LogError> {
-        order(&self.transaction, reference)
-    }
-
-    /// The POS that has these poll keys.
-    pub fn keys_owner(&self, keys: &PollKey) -> Result<Option<PosId>, LogError> {
-        let owner: Option<String> = self
-            .transaction
-            .prepare_cached("SELECT pos FROM head WHERE keys = ?1")
-            .and_then(|mut statement| statement.query_row([keys.joined()], |row| row.get(0)).optional())
-            .map_err(failure)?;
-        owner
-            .map(|pos| {
-                PosId::parse(&pos).map_err(|_| {
-                    let place = format!("head of {pos:?}");
-                    let what = "that is no name of a point of sale".into();
-                    Damage { place, what }.into()
-                })
-            })
-            .transpose()
-    }
-
-    /// Where the chain of a POS stands: it may have one also if it is not registered now.
-    pub fn chain(&self, pos: &PosId) -> Result<(Rev, Sum), LogError> {
-        let found: Option<(u64, [u8; 16])> = self
-            .transaction
-            .prepare_cached("SELECT e.rev, e.sum FROM head h JOIN entry e ON e.seq = h.seq WHERE h.pos = ?1")
-            .and_then(|mut statement| {
-                statement
-                    .query_row([pos.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))
-                    .optional()
-            })
-            .map_err(failure)?;
-        Ok(found.map_or((Rev(0), Sum::NONE), |(rev, sum)| (Rev(rev), Sum(sum))))
-    }
-
-    /// Appends an entry after the newest of its POS, which must be of the revision before and have the checksum `prev`.
-    pub fn append(&mut self, entry: &Entry, prev: Sum) -> Result<Sum, LogError> {
-        let pos = entry.pos.as_str();
-        let (rev, sum) = self.chain(&entry.pos)?;
-        if entry.rev != rev.next() || prev != sum {
-            return Err(LogError::Failed(format!(
-                "revision {} of {pos} does not follow revision {} on the disk",
-                entry.rev.0, rev.0
-            )));
-        }
-        let body = entry::body(&entry.events, &entry.state_after);
-        let sum = checksum(prev, entry.seq, pos, entry.rev, entry.at, &body);
-        self.transaction
-            .prepare_cached(
-                "INSERT INTO entry (seq, pos, rev, at, body, prev, sum) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-            )
-            .and_then(|mut statement| {
-                statement.execute(params![entry.seq, pos, entry.rev.0, entry.at.0, body, prev.0, sum.0])
-            })
-            .map_err(failure)?;
-        let keys = entry
-            .state_after
-            .as_ref()
-            .and_then(|pos| pos.registration.keys.as_ref());
-        self.transaction
-            .prepare_cached(
-                "INSERT INTO head (pos, seq, keys) VALUES (?1, ?2, ?3)
-                 ON CONFLICT (pos) DO UPDATE SET seq = excluded.seq, keys = excluded.keys",
-            )
-            .and_then(|mut statement| statement.execute(params![pos, entry.seq, keys.map(PollKey::joined)]))
-            .map_err(failure)?;
-        self.changes += 1;
-        Ok(sum)
-    }
-
-    /// Records an order as it stands now.
-    pub fn put_order(&mut self, order: &Order) -> Result<(), LogError> {
-        let body = entry::order_body(order);
-        self.transaction
-            .prepare_cached(
-                "INSERT INTO orders (reference, pos, status, created_at, ended_at, body, sum)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-                 ON CONFLICT (reference) DO UPDATE SET
-                 status = excluded.status, ended_at = excluded.ended_at, body = excluded.body, sum = excluded.sum",
-            )
-            .and_then(|mut statement| {
-                statement.execute(params![
-                    order.reference.folded(),
-                    order.pos.as_str(),
-                    order.status.as_str(),
-                    order.created_at.0,
-                    order.ended_at.map(|at| at.0),
-                    body,
-                    sum_of(&body).0,
-                ])
-            })
-            .map_err(failure)?;
-        self.changes += 1;
-        Ok(())
-    }
-
-    pub fn put_lease(&mut self, pos: &PosId, until: Option<Timestamp>) -> Result<(), LogError> {
-        let written = match until {
-            Some(until) => self
-                .transaction
-                .prepare_cached("INSERT INTO lease (pos, until) VALUES (?1, ?2) ON CONFLICT (pos) DO UPDATE SET until = excluded.until")
-                .and_then(|mut statement| statement.execute(params![pos.as_str(), until.0])),
-            None => self
-                .transaction
-                .prepare_cached("DELETE FROM lease WHERE pos = ?1")
-                .and_then(|mut statement| statement.execute([pos.as_str()])),
-        };
-        written.map_err(failure)?;
-        self.changes += 1;
-        Ok(())
     }
 }
 
