@@ -3,6 +3,7 @@ use std::process::Command;
 use super::*;
 use crate::domain::command::Event;
 use crate::domain::order::Status;
+use crate::domain::pos::PollKey;
 use crate::log::samples::{Book, ended, open, order, pos_id, reference, registered, said};
 
 fn folder() -> tempfile::TempDir {
