@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
+use crate::support::log;
 use crate::support::station::{CANARIES, Setup, Station, order};
 
 #[tokio::test]
@@ -135,7 +136,7 @@ async fn the_admin_face_answers_and_changes_nothing() {
     }
 }
 
-/// Each reply of every test is looked at too; here are those places that no reply shows.
+/// Each reply of every test is looked at too; here is what no reply shows.
 #[tokio::test]
 async fn secrets_are_seen_nowhere() {
     let setup = Setup::default()
@@ -149,6 +150,7 @@ async fn secrets_are_seen_nowhere() {
     let bearer = format!("Bearer {}", CANARIES[2]);
     station.call_tcp(Some(&bearer), "GET", "/v1/nowhere").await;
     station.admin("GET", "/metrics").await;
+    log::check();
     let config = format!("{:?}", station.config());
     assert!(config.contains("178106235"), "the rest is there");
     let mut files = vec![config.into_bytes()];

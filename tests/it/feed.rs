@@ -1,5 +1,6 @@
 //! What the controller hears: every outcome, in order, also after it was away.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use serde_json::{Value, json};
@@ -306,6 +307,72 @@ async fn who_does_not_read_holds_nobody_up_and_misses_nothing() {
                 ready += 1;
             }
         }
+    }
+}
+
+/// Each POS has its own controller here, and all of them share commits.
+#[tokio::test]
+async fn events_come_in_order_whoever_causes_them() {
+    let station = Station::start().await;
+    let names: Vec<String> = (0..8).map(|n| format!("PUMP{n}")).collect();
+    for pos in &names {
+        station.register(pos).await;
+    }
+    let mut live = station.feed("").await;
+    let rounds = 25;
+    for round in 0..rounds {
+        let mut wires = Vec::new();
+        for pos in &names {
+            let mut wire = station.controller().await;
+            let order = order(&format!("{pos}-{round}"), "1").to_string();
+            let push = format!("PUT /v1/pos/{pos}/order?replace=true HTTP/1.1\r\nhost: a\r\n");
+            let push = format!("{push}content-length: {}\r\n\r\n{order}", order.len());
+            let cancel = format!("DELETE /v1/pos/{pos}/order HTTP/1.1\r\nhost: a\r\n\r\n");
+            wire.send(push.as_bytes()).await;
+            if round % 2 == 1 {
+                wire.send(cancel.as_bytes()).await;
+            }
+            wires.push(wire);
+        }
+        for (wire, pos) in wires.iter_mut().zip(&names) {
+            assert_eq!(wire.reply().await.status, 201);
+            if round % 2 == 1 {
+                assert_eq!(wire.reply().await.status, 204);
+            } else {
+                // Acknowledged is visible.
+                assert_eq!(station.poll(pos).await, (200, format!("{pos}-{round}").as_str()));
+            }
+        }
+    }
+    let last = station.page("?wait=0").await.next;
+    let (mut seq, mut revs, mut told) = (0, BTreeMap::new(), Vec::new());
+    while seq + 16 <= last {
+        let event = live.next().await;
+        let Some(id) = event.id else { continue };
+        assert!(id > seq, "{id} after {seq}");
+        seq = id;
+        let rev = event.data["rev"].as_u64().unwrap();
+        let before = revs
+            .insert(event.data["pos"].as_str().unwrap().to_owned(), rev)
+            .unwrap_or(1);
+        assert!(
+            rev == before + 1 || (rev == before && id % 16 > 0),
+            "no gap: {}",
+            event.text
+        );
+        told.push(event.data);
+    }
+    // An order may be shown after we looked for the last event.
+    let logged = async |query: &str| {
+        let mut events = station.page(&format!("?after=0&wait=0{query}")).await.events;
+        events.retain(|event| event["seq"].as_u64() <= Some(last));
+        events
+    };
+    let all = logged("").await;
+    assert!(all[names.len()..] == told[..], "live and from the log it is the same");
+    for pos in &names {
+        let told = told.iter().filter(|event| event["pos"] == *pos);
+        assert!(logged(&format!("&pos={pos}")).await[1..].iter().eq(told), "{pos}");
     }
 }
 

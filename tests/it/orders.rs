@@ -121,7 +121,9 @@ async fn one_order_at_a_time_unless_it_is_to_be_replaced() {
         "a refused one leaves its reference free"
     );
 
+    let mut feed = station.feed("").await;
     assert_eq!(station.poll("PUMP1").await, (200, "T-1"));
+    feed.until("order_shown").await;
     assert_eq!(
         station.replace("PUMP1", order("T-2", "200")).await,
         (201, "T-2"),

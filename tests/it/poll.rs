@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use crate::support::golden::golden;
+use crate::support::http::patiently;
 use crate::support::station::{CANARIES, Setup, Station, order, order_for};
 
 #[tokio::test]
@@ -407,7 +408,8 @@ async fn both_dialects_follow_the_account_also_after_a_reload() {
         .await
         .expect("accounts may change");
     assert_eq!(station.poll("PUMP1").await, (400, "unavailable"));
-    assert_eq!(station.poll("PUMP2").await, (202, "Waiting_for_order"));
+    // The writer follows when it comes to it.
+    patiently(async { while station.poll("PUMP2").await != (202, "Waiting_for_order") {} }).await;
     assert_eq!(station.poll("PUMP3").await.body, offered, "an order keeps its bytes");
     station.push("PUMP2", order("T-2", "100")).await;
     assert_eq!(station.poll("PUMP2").await.header("order-version"), Some("2"));

@@ -2,5 +2,6 @@
 
 pub mod golden;
 pub mod http;
+pub mod log;
 pub mod process;
 pub mod station;

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use tokio::net::{TcpStream, UnixStream};
 
 use super::http::{Reply, Wire, patiently};
+use super::log;
 
 /// These are configured as secrets wherever one can be, and must never be seen anywhere.
 pub const CANARIES: [&str; 4] = [
@@ -52,6 +53,7 @@ impl Station {
     }
 
     pub async fn with(setup: Setup) -> Station {
+        log::watch();
         // In memory where that is possible: what a power cut does is not tested here.
         let memory = Path::new("/dev/shm");
         let folder = if memory.is_dir() {
