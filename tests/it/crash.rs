@@ -351,6 +351,14 @@ fn a_killed_server_keeps_what_it_acknowledged() {
     let rest = server.controller().follow("/v1/events", last).expect("it runs");
     followed.extend(rest.take(events.len() - followed.len()));
     assert_eq!(followed, events, "who resumes is told of every event once");
+    // Also who was cut off between two events of one entry.
+    let entry = |event: &Value| event["seq"].as_u64().map(|seq| seq / 16);
+    let within = events.windows(2).filter(|pair| entry(&pair[0]) == entry(&pair[1]));
+    for pair in within.take(10) {
+        let path = format!("/v1/events?wait=0&after={}", pair[0]["seq"]);
+        let page = server.controller().get(&path).expect("it runs").expect(200).json();
+        assert_eq!(page["events"][0], pair[1]);
+    }
 }
 
 /// Lets all tills work at once, and kills the server after so many acknowledgements and after `before`. Returns what a

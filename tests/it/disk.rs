@@ -147,6 +147,29 @@ fn not_a_byte_left_and_polls_go_on() {
     assert_eq!(cancel(&mut client, "PUMP1"), 204);
 }
 
+/// A power cut takes the shared index of the write-ahead log with it; a full disk has no room for a new one.
+#[test]
+fn a_full_disk_is_started_on_with_the_ballasts_room() {
+    let folder = folder();
+    let Some(_mount) = Mount::new(folder.path(), &["-t", "tmpfs", "-o", "size=24m", "tmpfs"]) else {
+        return;
+    };
+    let server = on(folder.path()).start();
+    let mut client = server.controller();
+    register(&mut client, "PUMP1");
+    push(&mut client, "PUMP1", "A").unwrap().expect(201);
+    server.kill();
+    fs::remove_file(folder.path().join("data/surtidor.sqlite-shm")).unwrap();
+    let filler = fill(folder.path(), "filler");
+    let server = on(folder.path()).start();
+    let mut client = server.controller();
+    assert!(ready(&server).contains("disk is full"));
+    assert_eq!(told(&poll(&mut server.poller(), "PUMP1").unwrap()), "A");
+    assert_eq!(cancel(&mut client, "PUMP1"), 204);
+    fs::remove_file(filler).unwrap();
+    push_until_taken(&mut client, "PUMP1", "B");
+}
+
 /// Errors that strace makes: the N-th call of a kind in each thread fails, and is not done.
 #[test]
 fn after_a_failed_write_nothing_is_acknowledged() {
@@ -285,13 +308,12 @@ fn with_history(folder: &Path) -> rusqlite::Connection {
     rusqlite::Connection::open(folder.join("data/surtidor.sqlite")).unwrap()
 }
 
-/// Changes one byte in the middle of an entry.
+/// Changes one letter of an order's name: all that is read is still of the right form.
 fn damage(file: &rusqlite::Connection, seq: i64) {
-    let mut body: Vec<u8> = file
-        .query_row("SELECT body FROM entry WHERE seq = ?1", [seq], |row| row.get(0))
-        .unwrap();
-    let middle = body.len() / 2;
-    body[middle] ^= 1;
+    let sql = "SELECT body FROM entry WHERE seq = ?1";
+    let mut body: Vec<u8> = file.query_row(sql, [seq], |row| row.get(0)).unwrap();
+    let name = body.windows(6).position(|bytes| bytes == b"PUMP1-").unwrap();
+    body[name + 6] ^= 4;
     file.execute("UPDATE entry SET body = ?1 WHERE seq = ?2", (body, seq))
         .unwrap();
 }
