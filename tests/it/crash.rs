@@ -431,7 +431,7 @@ impl Disk {
 #[test]
 fn a_power_cut_loses_nothing_acknowledged() {
     if !long() {
-        return;
+        return skip("a power cut: it is of the long form, SURTIDOR_TESTS=all");
     }
     let mut dice = Dice(seed());
     for _ in 0..10 {
@@ -464,7 +464,7 @@ fn a_power_cut_loses_nothing_acknowledged() {
 #[test]
 fn a_power_cut_without_syncs_loses_orders() {
     if !long() {
-        return;
+        return skip("a power cut without syncs: it is of the long form, SURTIDOR_TESTS=all");
     }
     let Some((mut disk, folder, mount)) = Disk::new() else {
         return;
@@ -489,7 +489,7 @@ fn a_power_cut_without_syncs_loses_orders() {
 #[test]
 fn what_a_killed_server_did_not_sync_is_synced_before_it_is_shown() {
     if !long() {
-        return;
+        return skip("a power cut after a kill: it is of the long form, SURTIDOR_TESTS=all");
     }
     let Some((mut disk, folder, mount)) = Disk::new() else {
         return;
