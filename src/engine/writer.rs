@@ -56,7 +56,7 @@ impl Writer {
         seq: u64,
         keep_entries: Duration,
     ) -> Writer {
-        Writer {
+        let writer = Writer {
             log,
             views,
             clock,
@@ -64,12 +64,13 @@ impl Writer {
             seq,
             keep_entries,
             trimming: false,
-        }
+        };
+        // The disk may have been full already: said before anybody can ask whether we are ready.
+        writer.watch_room();
+        writer
     }
 
     pub(super) fn run(mut self, mut waiting: mpsc::Receiver<Work>) {
-        // The disk may have been full already.
-        self.watch_room();
         let mut stopping = false;
         while !stopping {
             let Some(first) = self.wait(&mut waiting) else { break };
@@ -280,7 +281,9 @@ impl Writer {
         let before =
             |age: Duration| Timestamp(now.0.saturating_sub(i64::try_from(age.as_millis()).unwrap_or(i64::MAX)));
         let orders = Duration::from_secs(u64::from(limits::KEEP_ORDERS_DAYS) * 86_400).max(self.keep_entries);
-        match self.log.trim(before(self.keep_entries), before(orders)) {
+        let gone = self.log.trim(before(self.keep_entries), before(orders));
+        self.watch_room();
+        match gone {
             Ok(gone) => self.trimming = gone >= limits::TRIM_ROWS,
             Err(LogError::Full | LogError::Locked) => self.trimming = false,
             Err(error) => {
