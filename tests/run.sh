@@ -169,6 +169,7 @@ else
 fi
 if [[ $all ]]; then
   step "poll throughput" 900 cargo bench --quiet --locked --bench poll_throughput
+  step "push latency" 900 cargo bench --quiet --locked --bench push_latency
 fi
 
 printf '\n%d s. Steps: %d passed, %d failed, %d skipped\n' \
