@@ -181,6 +181,8 @@ impl Engine {
     /// What happens by itself: leases lapse, orders expire, polls ring, old history is trimmed. Runs until dropped.
     pub async fn run(&self, rings: &mut mpsc::Receiver<Ring>, clock: &Clock) {
         let mut trim = tokio::time::interval(limits::TRIM_EVERY);
+        let mut room = tokio::time::interval(limits::BALLAST_RETRY);
+        let is_full = || *self.condition.borrow() == Condition::Full;
         loop {
             tokio::select! {
                 (pos, command) = self.views.timers.due() => self.tell(pos, command).await,
@@ -189,6 +191,10 @@ impl Engine {
                     Ring::Scanned { pos } => self.views.feed.scanned(pos, clock.now().at),
                 },
                 _ = trim.tick() => {
+                    let _ = self.work.send(Work::Trim).await;
+                }
+                // Whatever is written finds out whether there is room again.
+                _ = room.tick(), if is_full() => {
                     let _ = self.work.send(Work::Trim).await;
                 }
             }
