@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::MissedTickBehavior;
 
 use crate::clock::Clock;
 use crate::domain::command::{Command, Event, Refusal};
@@ -182,6 +183,7 @@ impl Engine {
     pub async fn run(&self, rings: &mut mpsc::Receiver<Ring>, clock: &Clock) {
         let mut trim = tokio::time::interval(limits::TRIM_EVERY);
         let mut room = tokio::time::interval(limits::BALLAST_RETRY);
+        room.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let is_full = || *self.condition.borrow() == Condition::Full;
         loop {
             tokio::select! {
@@ -194,7 +196,7 @@ impl Engine {
                     let _ = self.work.send(Work::Trim).await;
                 }
                 // Whatever is written finds out whether there is room again.
-                _ = room.tick(), if is_full() => {
+                _ = room.tick() => if is_full() {
                     let _ = self.work.send(Work::Trim).await;
                 }
             }
