@@ -32,10 +32,10 @@ fn cancel(client: &mut Client, pos: &str) -> u16 {
         .status
 }
 
-/// Pushes until there is room: the server looks for it once a second, and tells nobody who does not ask.
-fn push_until_taken(client: &mut Client, pos: &str, reference: &str) {
+/// The server looks for room once a second by itself; readiness is where it says so.
+fn wait_for_room(server: &Server) {
     let begun = std::time::Instant::now();
-    while push(client, pos, reference).unwrap().status == 507 {
+    while ready(server) != "ready\n" {
         assert!(begun.elapsed() < WAIT, "there is room, and it was not seen");
         std::thread::park_timeout(std::time::Duration::from_millis(50));
     }
@@ -81,8 +81,8 @@ fn a_full_disk_stops_new_orders_and_nothing_else() {
     assert_eq!(cancel(&mut client, "PUMP1"), 204);
 
     fs::remove_file(filler).unwrap();
-    push_until_taken(&mut client, "PUMP3", "PUMP3-A");
-    assert_eq!(ready(&server), "ready\n");
+    wait_for_room(&server);
+    push(&mut client, "PUMP3", "PUMP3-A").unwrap().expect(201);
     assert_eq!(told(&poll(&mut poller, "PUMP3").unwrap()), "PUMP3-A");
 
     server.kill();
@@ -143,7 +143,8 @@ fn not_a_byte_left_and_polls_go_on() {
     let mut client = server.controller();
     fs::remove_file(more).unwrap();
     fs::remove_file(filler).unwrap();
-    push_until_taken(&mut client, "PUMP2", "B");
+    wait_for_room(&server);
+    push(&mut client, "PUMP2", "B").unwrap().expect(201);
     assert_eq!(cancel(&mut client, "PUMP1"), 204);
 }
 
@@ -167,7 +168,8 @@ fn a_full_disk_is_started_on_with_the_ballasts_room() {
     assert_eq!(told(&poll(&mut server.poller(), "PUMP1").unwrap()), "A");
     assert_eq!(cancel(&mut client, "PUMP1"), 204);
     fs::remove_file(filler).unwrap();
-    push_until_taken(&mut client, "PUMP1", "B");
+    wait_for_room(&server);
+    push(&mut client, "PUMP1", "B").unwrap().expect(201);
 }
 
 /// Errors that strace makes: the N-th call of a kind in each thread fails, and is not done.
