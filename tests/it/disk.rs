@@ -179,9 +179,9 @@ fn after_a_failed_write_nothing_is_acknowledged() {
         return skip("injected disk errors: strace does not work here");
     }
     let calls: Vec<(&str, u32)> = if long() {
-        (1..=40).flat_map(|n| [("fsync", n), ("pwrite64", n)]).collect()
+        (1..=40).flat_map(|n| [("fdatasync", n), ("pwrite64", n)]).collect()
     } else {
-        vec![("fsync", 2), ("fsync", 6), ("pwrite64", 5), ("pwrite64", 40)]
+        vec![("fdatasync", 2), ("fdatasync", 6), ("pwrite64", 5), ("pwrite64", 40)]
     };
     let mut ran = 0;
     for (call, n) in calls {
