@@ -236,14 +236,14 @@ impl App {
     /// Stops accepting, finishes what is in flight, and closes the log. False if a thread had panicked.
     pub fn stop(self) -> bool {
         self.stop.stop();
+        // While we still hold the folder: a server that comes after us binds a socket of its own.
+        let _ = std::fs::remove_file(&self.addresses.control);
         let polls = self.poll.join();
         // The shared thread ends the writer, after the last command.
         let shared = self.shared.join().is_ok();
         // With it goes the log's reader.
         drop(self.engine);
         let writer = self.writer.join();
-        // The next one to start need not ask whether somebody still listens here.
-        let _ = std::fs::remove_file(&self.addresses.control);
         polls && shared && writer
     }
 }
@@ -401,5 +401,6 @@ fn face(name: &'static str, idle: Duration, connections: usize) -> Face {
         seats: Seats::new(connections),
         metrics: Connections::new(name),
         latency: None,
+        half_close: true,
     }
 }

@@ -79,7 +79,12 @@ fn slot(i: usize) -> Arc<Slot> {
     let mut pos = Pos::new(PosId::parse(&format!("POS-{i}")).expect("a name"), registration);
     pos.word = Word::plain(Waiting::InProcess);
     pos.open = (i % 100 == 17).then(|| Arc::new(order(i, &pos)));
-    let reply = Reply::of(&pos, Dialect::Documented, Instant::now() + Duration::from_secs(86_400));
+    let reply = Reply::of(
+        &pos,
+        Dialect::Documented,
+        Instant::now() + Duration::from_secs(86_400),
+        None,
+    );
     Arc::new(Slot::new(Key::from(&keys), pos.id, Box::default(), reply))
 }
 

@@ -283,10 +283,7 @@ impl Settings {
         let registration = body.of(&account);
         let applied = self.engine.submit(pos.clone(), Command::Register(registration)).await?;
         let is_new = matches!(applied.events.as_slice(), [Event::Registered(_)]);
-        let record = self
-            .engine
-            .pos(&pos)
-            .ok_or_else(|| Problem::pos_unknown(pos.as_str()))?;
+        let record = applied.record.ok_or_else(|| Problem::pos_unknown(pos.as_str()))?;
         let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
         Ok(Answer::Json(status, write::to_json(&write::pos(&record, &self.keys))))
     }
@@ -298,6 +295,7 @@ impl Settings {
             _ => Err("must be true or false"),
         })?;
         parameters.finish()?;
+        let bytes = whole(body).await?;
         let record = self
             .engine
             .pos(&pos)
@@ -307,10 +305,10 @@ impl Settings {
             let detail = format!("account {id} is not configured any more");
             Problem::new(StatusCode::BAD_REQUEST, "account_unknown", detail)
         })?;
-        let bytes = whole(body).await?;
         let (reference, content) = read::order(&json::body(&bytes)?, account.site.currency())?;
         let push = Push {
             reference: reference.unwrap_or_else(new_reference),
+            account: account.id.clone(),
             content,
             payee: Payee {
                 collector_id: account.collector_id,
@@ -388,7 +386,11 @@ impl Settings {
             _ => Err(format!("must be 0 to {} seconds", limits::FEED_WAIT_SECONDS)),
         })?;
         parameters.finish()?;
-        if let Some(pos) = pos.as_ref().filter(|pos| self.engine.pos(pos).is_none()) {
+        // One that was removed may still have told something that nobody has heard.
+        if let Some(pos) = &pos
+            && self.engine.pos(pos).is_none()
+            && !self.engine.reader().knows(pos.clone()).await?
+        {
             return Err(Problem::pos_unknown(pos.as_str()));
         }
         let after = last.or(after).map_or(After::Now, After::Event);

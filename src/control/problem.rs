@@ -147,6 +147,7 @@ impl From<Refusal> for Problem {
             Refusal::KeysTaken(pos) => conflict("keys_taken").with("pos", pos.as_str()),
             Refusal::ReferenceUsed(_) => conflict("reference_used"),
             Refusal::OrderPaid(paid) => conflict("order_paid").with("external_reference", paid.as_str()),
+            Refusal::AccountChanged(_) => conflict("account_changed"),
             Refusal::OrderNone => Problem::new(StatusCode::NOT_FOUND, "order_none", detail),
             Refusal::OrderUnknown => Problem::new(StatusCode::NOT_FOUND, "order_unknown", detail),
             Refusal::OrderNotPaid(status) => conflict("order_not_paid").with("order_status", status.as_str()),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::account::{LatePayment, Payee};
-use super::id::{PosId, Reference, Timestamp};
+use super::id::{AccountId, PosId, Reference, Timestamp};
 use super::money::{BadAmount, Money};
 use super::order::{CancelReason, Content, Delivery, Facts, Order, Payment, Reason, Status};
 use super::pos::{Message, Mode, Registration, Waiting, Word};
@@ -52,6 +52,8 @@ pub enum Command {
 #[derive(Debug, Clone)]
 pub struct Push {
     pub reference: Reference,
+    /// The account that the payee is of. The POS must still be that account's.
+    pub account: AccountId,
     pub content: Content,
     pub payee: Payee,
     /// The account's policy; the content may override it.
@@ -278,6 +280,8 @@ pub enum Refusal {
     DeliveryContradicts,
     #[error("amount {0}")]
     DeliveryAmount(BadDelivery),
+    #[error("the point of sale was given to the account {0} while the order came in: push it again")]
+    AccountChanged(AccountId),
     #[error("orders cannot be placed on a point of sale of mode {}", .0.as_str())]
     ModeNotServed(Mode),
 }

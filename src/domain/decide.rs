@@ -188,6 +188,9 @@ fn push_order(pos: &Pos, known: Option<&Order>, push: &Push, now: Timestamp) -> 
     if let Some(known) = known {
         return same_again(pos, known, push).map_or(Ok(Vec::new()), |used| Err(Refusal::ReferenceUsed(used)));
     }
+    if push.account != pos.registration.account {
+        return Err(Refusal::AccountChanged(pos.registration.account.clone()));
+    }
     if pos.registration.mode != Mode::Unattended {
         return Err(Refusal::ModeNotServed(pos.registration.mode));
     }

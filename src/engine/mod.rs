@@ -44,6 +44,8 @@ pub struct Applied {
     pub events: Vec<Event>,
     /// The order that the command named, as it stands now.
     pub order: Option<Order>,
+    /// The POS that was registered or changed, as it was then.
+    pub record: Option<Record>,
 }
 
 /// Why it was not done.

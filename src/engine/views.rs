@@ -81,17 +81,35 @@ impl Views {
         if place(before) != place(after) {
             // In one commit another POS may have taken over the keys, and be in the table already: its slot stays.
             let own = |slot: &Slot| before.is_some_and(|pos| pos.id == *slot.pos());
-            if let Some(key) = key(before).filter(|key| self.table.get(key).is_some_and(|slot| own(&slot))) {
+            let left = key(before).filter(|old| key(after).as_ref() != Some(old));
+            if let Some(key) = left.filter(|key| self.table.get(key).is_some_and(|slot| own(&slot))) {
                 self.table.remove(&key);
             }
             if let Some(slot) = after.and_then(|pos| self.slot(pos)) {
                 self.table.insert(slot);
             }
-        } else if let (Some(before), Some(after)) = (before, after)
-            && !polls_are_told_the_same(before, after)
-            && let Some(slot) = key(Some(after)).and_then(|key| self.table.get(&key))
-        {
-            slot.set(self.reply(after));
+        } else if let (Some(before), Some(after)) = (before, after) {
+            let told_the_same = polls_are_told_the_same(before, after);
+            let renewed = after.registration.require_lease && before.lease != after.lease;
+            if (!told_the_same || renewed)
+                && let Some(slot) = key(Some(after)).and_then(|key| self.table.get(&key))
+            {
+                match self.timers.get(&after.id, Kind::Lease) {
+                    Some(lapse) if told_the_same => slot.renew(lapse),
+                    _ => slot.set(self.reply(after)),
+                }
+            }
+        }
+    }
+
+    /// Has the polls of open orders tell once more that they were shown.
+    pub(super) fn ring_again(&self) {
+        let is_ready = |pos: &Pos| open_status(Some(pos)) == Some(Status::Ready);
+        for record in self.registry.iter().filter(|record| is_ready(&record.pos)) {
+            let key = record.pos.registration.keys.as_ref().map(Key::from);
+            if let Some(slot) = key.and_then(|key| self.table.get(&key)) {
+                slot.ring_again();
+            }
         }
     }
 
@@ -123,7 +141,7 @@ impl Views {
         let dialect = self.accounts.dialect(&pos.registration.account);
         // An open order has a deadline; without one it may not be offered at all.
         let until = self.timers.get(&pos.id, Kind::Expiry).unwrap_or_else(Instant::now);
-        Reply::of(pos, dialect, until)
+        Reply::of(pos, dialect, until, self.timers.get(&pos.id, Kind::Lease))
     }
 }
 

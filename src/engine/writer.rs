@@ -27,6 +27,8 @@ pub(super) struct Writer {
     seq: u64,
     keep_entries: Duration,
     trimming: bool,
+    /// That an order was shown could not be written down: its polls must tell again.
+    unheard: bool,
 }
 
 /// What one commit will have done.
@@ -64,6 +66,7 @@ impl Writer {
             seq,
             keep_entries,
             trimming: false,
+            unheard: false,
         };
         // The disk may have been full already: said before anybody can ask whether we are ready.
         writer.watch_room();
@@ -164,6 +167,9 @@ impl Writer {
         self.views.metrics.commit_seconds.record(begun.elapsed());
         self.views.metrics.commit_commands.record(count(jobs.len()));
         self.show(stage, now);
+        if std::mem::take(&mut self.unheard) {
+            self.views.ring_again();
+        }
         Ok(answers)
     }
 
@@ -186,7 +192,8 @@ impl Writer {
 
     fn answer(&self, jobs: Vec<Job>, answers: Vec<Answer>) {
         for (job, answer) in jobs.into_iter().zip(answers) {
-            if matches!(job.command, Command::Push(_)) && answer.is_ok() {
+            let is_new = answer.as_ref().is_ok_and(|applied| !applied.events.is_empty());
+            if is_new && matches!(job.command, Command::Push(_)) {
                 self.views.metrics.push_seconds.record(job.asked.elapsed());
             }
             if matches!(answer, Err(Denied::Damaged(_))) {
@@ -196,8 +203,9 @@ impl Writer {
         }
     }
 
-    fn deny(&self, jobs: Vec<Job>, denied: impl Fn() -> Denied) {
+    fn deny(&mut self, jobs: Vec<Job>, denied: impl Fn() -> Denied) {
         for job in jobs {
+            self.unheard |= matches!(job.command, Command::Shown { .. });
             self.finish(job, Err(denied()));
         }
     }
@@ -346,6 +354,7 @@ impl Stage {
         for order in &touched {
             batch.put_order(order)?;
         }
+        let mut written = None;
         if !decision.events.is_empty() {
             let entry = Entry {
                 seq: next_seq,
@@ -357,8 +366,15 @@ impl Stage {
             };
             staged.sum = batch.append(&entry, staged.sum)?;
             staged.rev = entry.rev;
-            self.entries.push(Arc::new(entry));
+            written = Some(entry);
         }
+        let registered = matches!(job.command, Command::Register(_));
+        let record = staged.state.clone().filter(|_| registered).map(|pos| Record {
+            pos,
+            rev: staged.rev,
+            sum: staged.sum,
+        });
+        self.entries.extend(written.map(Arc::new));
         let order = job.command.reference().and_then(|reference| {
             let found = touched.into_iter().find(|order| order.reference.same(reference));
             found.or_else(|| known.map(|order| (*order).clone()))
@@ -366,6 +382,7 @@ impl Stage {
         Ok(Applied {
             events: decision.events,
             order,
+            record,
         })
     }
 

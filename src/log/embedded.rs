@@ -10,7 +10,8 @@ mod batch;
 mod reserve;
 mod trim;
 
-use std::fs::File;
+use std::fs::{DirBuilder, File};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -99,8 +100,9 @@ impl Log {
             path: folder.to_owned(),
             source,
         };
-        std::fs::create_dir_all(folder).map_err(in_folder)?;
-        let lock = File::create(folder.join(LOCK)).map_err(in_folder)?;
+        let new = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+        new.map_err(in_folder)?;
+        let lock = private(&folder.join(LOCK)).map_err(in_folder)?;
         lock.try_lock().map_err(|error| match error {
             std::fs::TryLockError::WouldBlock => OpenError::Held(folder.to_owned()),
             std::fs::TryLockError::Error(source) => in_folder(source),
@@ -427,8 +429,17 @@ fn cut(digest: digest::Digest) -> Sum {
     Sum(sum)
 }
 
+/// Opens a file, making one that only its owner may read: customers' orders stand in it.
+fn private(path: &Path) -> std::io::Result<File> {
+    let mut options = File::options();
+    options.create(true).truncate(false).write(true).mode(0o600).open(path)
+}
+
 fn connect(folder: &Path, wal_pages: &Arc<AtomicU32>) -> Result<Connection, LogError> {
-    let mut connection = Connection::open(folder.join(FILE)).map_err(failure)?;
+    let file = folder.join(FILE);
+    // SQLite would let everybody read a file that it makes. Why it could not be made, it says itself.
+    let _ = private(&file);
+    let mut connection = Connection::open(file).map_err(failure)?;
     settings(&mut connection, Arc::clone(wal_pages)).map_err(failure)?;
     Ok(connection)
 }

@@ -100,6 +100,17 @@ impl Reader {
         self.ask(move |connection| orders(connection, &query)).await
     }
 
+    /// Whether a POS was ever registered.
+    pub async fn knows(&self, pos: PosId) -> Result<bool, ReadError> {
+        self.ask(move |connection| {
+            connection
+                .prepare_cached("SELECT EXISTS (SELECT 1 FROM head WHERE pos = ?1)")
+                .and_then(|mut statement| statement.query_row([pos.as_str()], |row| row.get(0)))
+                .map_err(failure)
+        })
+        .await
+    }
+
     /// The names of POS that were ever registered, in order, after `cursor`.
     pub async fn names(&self, cursor: Option<PosId>, limit: usize) -> Result<Vec<PosId>, ReadError> {
         self.ask(move |connection| names(connection, cursor.as_ref(), limit))

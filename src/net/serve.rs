@@ -53,6 +53,8 @@ pub struct Face {
     pub metrics: Connections,
     /// Where one in `limits::LATENCY_SAMPLE` requests is timed, from its first byte read to its reply written.
     pub latency: Option<Histogram>,
+    /// Whether a client that says no more is still answered. One that is gone looks the same, and is noticed later then.
+    pub half_close: bool,
 }
 
 /// Serves until it is told to stop, then drains. Runs inside a `LocalSet`.
@@ -121,7 +123,7 @@ where
         io: TokioIo::new(io),
         connection: connection.clone(),
     };
-    let http = http().serve_connection(
+    let http = http(face.half_close).serve_connection(
         io,
         Watched {
             service,
@@ -149,7 +151,7 @@ impl Drop for OnDrop {
     }
 }
 
-fn http() -> http1::Builder {
+fn http(half_close: bool) -> http1::Builder {
     let mut http = http1::Builder::new();
     // Replies are small: head and body leave in one write from one buffer. `pipeline_flush` stays off: it holds a
     // finished reply back while the next request has come only in part.
@@ -157,7 +159,7 @@ fn http() -> http1::Builder {
         .header_read_timeout(None)
         .max_headers(limits::HEADERS)
         .max_buf_size(limits::HEAD_BYTES)
-        .half_close(false);
+        .half_close(half_close);
     http
 }
 

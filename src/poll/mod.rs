@@ -52,6 +52,7 @@ pub fn start(listeners: Vec<TcpListener>, settings: Settings, stopping: &Stoppin
         seats: settings.seats,
         metrics: Connections::new("poll"),
         latency: Some(latency()),
+        half_close: false,
     };
     let whole = Arc::new(AtomicBool::new(true));
     // All that can fail is done before the first thread answers.

@@ -73,7 +73,7 @@ fn filling() -> Arc<Slot> {
     };
     let mut pos = Pos::new(PosId::parse("PUMP-1").expect("a name"), registration);
     pos.word = Word::plain(Waiting::InProcess);
-    let reply = Reply::of(&pos, Dialect::Documented, Instant::now());
+    let reply = Reply::of(&pos, Dialect::Documented, Instant::now(), None);
     Arc::new(Slot::new(Key::from(&keys), pos.id, Box::default(), reply))
 }
 

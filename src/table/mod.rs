@@ -16,6 +16,8 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use hashbrown::HashTable;
 
+use crate::domain::pos::Waiting;
+
 pub use doorbell::{Clock, Doorbell, Ring, doorbell};
 pub use key::{BadNames, Key, Names};
 pub use reply::{Answer, Outcome, Reply};
@@ -74,22 +76,23 @@ impl Table {
     #[inline]
     fn answer_of(&self, slot: &Slot) -> Answer {
         let reply = slot.reply();
-        match reply.offer() {
-            // Even if nobody takes the order away in time, it is not offered beyond its end.
-            Some(offer) if Instant::now() >= offer.until => {
-                self.doorbell.seen(slot, true);
-                Reply::unavailable(reply.dialect()).answer()
-            }
-            Some(offer) => {
-                self.doorbell.seen(slot, false);
-                self.doorbell.shown(slot, offer);
-                reply.answer()
-            }
-            None => {
-                self.doorbell.seen(slot, true);
-                reply.answer()
-            }
-        }
+        let Some(offer) = reply.offer() else {
+            self.doorbell.seen(slot, true);
+            return reply.answer();
+        };
+        // Even if nobody takes the order away in time, it is not offered beyond its end, nor beyond its lease.
+        let now = Instant::now();
+        let over = if now >= offer.until {
+            Waiting::Unavailable
+        } else if offer.lapse.is_past(now) {
+            Waiting::Timeout
+        } else {
+            self.doorbell.seen(slot, false);
+            self.doorbell.shown(slot, offer);
+            return reply.answer();
+        };
+        self.doorbell.seen(slot, true);
+        Reply::plain(over, reply.dialect()).answer()
     }
 
     pub fn get(&self, key: &Key) -> Option<Arc<Slot>> {

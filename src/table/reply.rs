@@ -1,6 +1,6 @@
 //! Whole replies, rendered when a POS changes, in each dialect of the wire (`protocol.md` 1.2 to 1.4).
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
@@ -97,25 +97,61 @@ pub struct Reply {
 pub(super) struct Offer {
     pub(super) reference: Reference,
     pub(super) until: Instant,
+    pub(super) lapse: Lapse,
     pub(super) shown: AtomicBool,
 }
 
+/// When the lease that an order needs lapses, if it needs one. Renewals move it while polls read it.
+#[derive(Debug)]
+pub(super) struct Lapse {
+    begun: Instant,
+    /// Milliseconds after `begun`.
+    at: AtomicU64,
+}
+
+impl Lapse {
+    fn new(at: Option<Instant>) -> Lapse {
+        let lapse = Lapse {
+            begun: Instant::now(),
+            at: AtomicU64::new(u64::MAX),
+        };
+        if let Some(at) = at {
+            lapse.renew(at);
+        }
+        lapse
+    }
+
+    pub(super) fn renew(&self, at: Instant) {
+        let millis = at.saturating_duration_since(self.begun).as_millis();
+        // The next whole one: never early.
+        self.at.store(u64::try_from(millis + 1).unwrap_or(u64::MAX), Relaxed);
+    }
+
+    #[inline]
+    pub(super) fn is_past(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.begun).as_millis() >= u128::from(self.at.load(Relaxed))
+    }
+}
+
 impl Reply {
-    /// What polls of this POS are answered from now on; an open order until `until`.
-    pub fn of(pos: &Pos, dialect: Dialect, until: Instant) -> Arc<Reply> {
+    /// What polls of this POS are answered from now on; an open order until `until`, and where a lease is required no
+    /// longer than until that lapses.
+    pub fn of(pos: &Pos, dialect: Dialect, until: Instant, lapse: Option<Instant>) -> Arc<Reply> {
         // In the other modes Mercado Pago is told of the order, and nobody polls for it.
         if pos.registration.mode != Mode::Unattended {
-            return Reply::unavailable(dialect);
+            return Reply::plain(Waiting::Unavailable, dialect);
         }
         match pos.standing() {
             Standing::Waiting(word) => Reply::waiting(word, dialect),
-            Standing::Withheld(_) => Reply::waiting(&Word::plain(Waiting::Timeout), dialect),
-            Standing::Ready(order) => Reply::order(order, dialect, until),
+            Standing::Withheld(_) => Reply::plain(Waiting::Timeout, dialect),
+            Standing::Ready(order) => {
+                Reply::order(order, dialect, until, lapse.filter(|_| pos.registration.require_lease))
+            }
         }
     }
 
-    pub(super) fn unavailable(dialect: Dialect) -> Arc<Reply> {
-        Reply::waiting(&Word::plain(Waiting::Unavailable), dialect)
+    pub(super) fn plain(waiting: Waiting, dialect: Dialect) -> Arc<Reply> {
+        Reply::waiting(&Word::plain(waiting), dialect)
     }
 
     fn waiting(word: &Word, dialect: Dialect) -> Arc<Reply> {
@@ -162,7 +198,7 @@ impl Reply {
         }
     }
 
-    fn order(order: &Order, dialect: Dialect, until: Instant) -> Arc<Reply> {
+    fn order(order: &Order, dialect: Dialect, until: Instant, lapse: Option<Instant>) -> Arc<Reply> {
         let body = match dialect {
             Dialect::Documented => json(&DocumentedOrder::of(order)),
             Dialect::OrderVersion2 => json(&OrderVersion2::of(order)),
@@ -176,6 +212,7 @@ impl Reply {
         let offer = Offer {
             reference: order.reference.clone(),
             until,
+            lapse: Lapse::new(lapse),
             shown: AtomicBool::new(order.status == Status::Shown),
         };
         Arc::new(Reply {

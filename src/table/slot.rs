@@ -1,7 +1,8 @@
 //! One POS as polls see it: one atomic pointer to its reply.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::time::Instant;
 
 use arc_swap::{ArcSwap, Guard};
 
@@ -42,6 +43,20 @@ impl Slot {
     /// Every poll that begins after this sees it.
     pub fn set(&self, reply: Arc<Reply>) {
         self.reply.store(reply);
+    }
+
+    /// The lease that the order needs lapses then, and no sooner.
+    pub fn renew(&self, lapse: Instant) {
+        if let Some(offer) = self.reply.load().offer() {
+            offer.lapse.renew(lapse);
+        }
+    }
+
+    /// The next poll that sees the order rings once more.
+    pub fn ring_again(&self) {
+        if let Some(offer) = self.reply.load().offer() {
+            offer.shown.store(false, Relaxed);
+        }
     }
 
     #[inline]

@@ -1,4 +1,5 @@
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tokio::sync::mpsc::Receiver;
 
@@ -90,6 +91,7 @@ fn says(waiting: Waiting) -> Arc<Reply> {
         },
         Dialect::Documented,
         Instant::now(),
+        None,
     )
 }
 
@@ -102,6 +104,7 @@ fn offers(order: Order) -> Arc<Reply> {
         },
         Dialect::Documented,
         until,
+        None,
     )
 }
 
@@ -304,4 +307,58 @@ fn a_wrong_secret_is_an_unknown_pos() {
         Outcome::InProcess,
         "registered without a secret"
     );
+}
+
+#[test]
+fn an_order_is_not_offered_beyond_its_lease() {
+    let (table, _rings) = table(&[]);
+    let now = Instant::now();
+    let leased = |lapse: Instant| {
+        let mut leased = pos(0);
+        leased.registration.require_lease = true;
+        leased.lease = Some(NOW);
+        leased.open = Some(Arc::new(order(0, 300)));
+        slot(
+            0,
+            Reply::of(
+                &leased,
+                Dialect::Documented,
+                now + Duration::from_secs(300),
+                Some(lapse),
+            ),
+        )
+    };
+    let slot = leased(now);
+    table.insert(slot.clone());
+    // It rounds up to the next millisecond.
+    while now.elapsed() < Duration::from_millis(2) {
+        std::hint::spin_loop();
+    }
+    assert_eq!(
+        table.answer(&query(0)).outcome,
+        Outcome::Timeout,
+        "though nobody took the order away"
+    );
+    slot.renew(now + Duration::from_secs(30));
+    assert_eq!(
+        table.answer(&query(0)).outcome,
+        Outcome::Order,
+        "the controller is back"
+    );
+}
+
+#[test]
+fn what_was_rung_in_vain_is_rung_again() {
+    let (table, mut rings) = table(&[]);
+    let slot = slot(0, offers(order(0, 300)));
+    table.insert(slot.clone());
+    for _ in 0..3 {
+        table.answer(&query(0));
+    }
+    assert_eq!(heard(&mut rings).len(), 1);
+    slot.ring_again();
+    for _ in 0..3 {
+        table.answer(&query(0));
+    }
+    assert_eq!(heard(&mut rings).len(), 1);
 }

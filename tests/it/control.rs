@@ -453,3 +453,52 @@ async fn a_connection_serves_many_calls() {
     assert_eq!(wire.reply().await, (200, "P99"));
     assert!(wire.rest().await.is_empty());
 }
+
+/// An order must be offered for the merchant whose POS it is, whoever that was when its first byte came.
+#[tokio::test]
+async fn an_order_is_read_under_the_account_that_its_pos_has_by_then() {
+    let other = "id = \"other\"\ncollector_id = 999\nsite = \"MLC\"";
+    let station = Station::with(Setup::default().account(other)).await;
+    let keys = json!({"locationId": "1", "positionId": "A"});
+    let given_to = |account: &str| json!({"account": account, "keys": keys});
+    assert_eq!(station.put("/v1/pos/A", given_to("test")).await, 201);
+
+    let order = order("T-1", "100").to_string();
+    let mut slow = station.controller().await;
+    let length = order.len();
+    slow.send(format!("PUT /v1/pos/A/order HTTP/1.1\r\nhost: s\r\ncontent-length: {length}\r\n\r\n").as_bytes())
+        .await;
+    slow.send(&order.as_bytes()[..5]).await;
+    assert_eq!(station.put("/v1/pos/A", given_to("other")).await, 200);
+    slow.send(&order.as_bytes()[5..]).await;
+    let reply = slow.reply().await;
+    assert_eq!(reply, 201);
+    assert_eq!(reply.json()["currency_id"], "CLP");
+    let polled = station.poll_with("locationId=1&positionId=A").await;
+    assert_eq!(polled.json()["collector_id"], 999);
+}
+
+/// As `nc -N` and many a small client do: ask, say that there is no more, and read.
+#[tokio::test]
+async fn a_client_that_says_no_more_is_answered() {
+    let station = Station::start().await;
+    station.register("PUMP1").await;
+    let order = order("T-1", "100").to_string();
+    let mut wire = station.controller().await;
+    let length = order.len();
+    let call = format!("PUT /v1/pos/PUMP1/order HTTP/1.1\r\nhost: s\r\ncontent-length: {length}\r\n\r\n{order}");
+    wire.send(call.as_bytes()).await;
+    wire.say_no_more().await;
+    assert_eq!(wire.reply().await, 201);
+}
+
+/// Whoever was away reads what happened on a POS that is gone by then.
+#[tokio::test]
+async fn the_events_of_a_removed_pos_can_be_read() {
+    let station = Station::start().await;
+    station.register("GONE").await;
+    assert_eq!(station.delete("/v1/pos/GONE").await, 204);
+    let page = station.page("?pos=GONE&after=0&wait=0").await;
+    assert_eq!(page.types(), ["pos_registered", "pos_removed"]);
+    assert_eq!(station.get("/v1/events?pos=NEVER&wait=0").await, (404, "pos_unknown"));
+}

@@ -552,3 +552,15 @@ fn a_command_about_an_order_of_another_pos_is_refused() {
         ],
     );
 }
+
+#[test]
+fn an_order_is_for_the_account_of_its_pos() {
+    let refused = "no: the point of sale was given to the account main while the order came in: push it again";
+    story(
+        LatePayment::Report,
+        &[
+            ("push A 100 of other", refused, "unavailable"),
+            ("push A 100", "ready A", "ready"),
+        ],
+    );
+}

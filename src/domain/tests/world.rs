@@ -119,6 +119,7 @@ impl World {
                 until: Timestamp(START.0 + 1),
             },
             "push" => Command::Push(Box::new(Push {
+                account: AccountId::parse(after("of").unwrap_or("main")).expect("a name"),
                 reference: reference(words[1]),
                 content: Content {
                     metadata: after("metadata").map(|text| Metadata(text.into())),

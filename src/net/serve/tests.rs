@@ -94,6 +94,7 @@ impl House {
             seats: seats.clone(),
             metrics,
             latency: None,
+            half_close: false,
         };
         let serving = spawn_local(serve(Pipes(accepted), face, service, stopping));
         House {

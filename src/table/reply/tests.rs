@@ -80,6 +80,7 @@ fn says(word: &Word, dialect: Dialect) -> (u16, bool, String) {
         },
         dialect,
         Instant::now(),
+        None,
     ))
 }
 
@@ -135,7 +136,7 @@ fn an_order_as_documented() {
         ..item("CAR WASH", "0.10", Currency::Ars)
     };
     let order = order(vec![item("SUPER 23.45 L", "18525.50", Currency::Ars), wash]);
-    let reply = Reply::order(&order, Dialect::Documented, Instant::now());
+    let reply = Reply::order(&order, Dialect::Documented, Instant::now(), None);
     let golden = include_str!("../../../tests/wire/order_documented.json").trim_end();
     assert_eq!(sent(&reply), (200, false, golden.into()));
 }
@@ -150,7 +151,7 @@ fn an_order_in_order_version_2() {
         ..item("CAR WASH", "0.10", Currency::Ars)
     };
     let order = order(vec![item("SUPER 23.45 L", "18525.50", Currency::Ars), wash]);
-    let reply = Reply::order(&order, Dialect::OrderVersion2, Instant::now());
+    let reply = Reply::order(&order, Dialect::OrderVersion2, Instant::now(), None);
     let golden = include_str!("../../../tests/wire/order_version_2.json").trim_end();
     assert_eq!(sent(&reply), (200, true, golden.into()));
 }
@@ -167,13 +168,20 @@ fn what_is_not_configured_is_left_out_and_whole_currencies_stay_whole() {
         r#"{"collector_id":1,"items":[{"title":"SUPER","description":"Pump 4, \"SUPER\" ñ","currency_id":"COP","#,
         r#""quantity":1,"unit_price":999999999999}],"external_reference":"T-000123"}"#
     );
-    assert_eq!(sent(&Reply::order(&order, Dialect::Documented, Instant::now())).2, body);
+    assert_eq!(
+        sent(&Reply::order(&order, Dialect::Documented, Instant::now(), None)).2,
+        body
+    );
 }
 
 #[test]
 fn only_an_order_that_may_be_paid_is_offered() {
     let open = || Some(Arc::new(order(vec![item("SUPER", "1", Currency::Ars)])));
-    let outcome = |pos: &Pos| Reply::of(pos, Dialect::Documented, Instant::now()).answer().outcome;
+    let outcome = |pos: &Pos| {
+        Reply::of(pos, Dialect::Documented, Instant::now(), None)
+            .answer()
+            .outcome
+    };
     let mut pos = Pos { open: open(), ..pos() };
     assert_eq!(outcome(&pos), Outcome::Order);
     pos.registration.require_lease = true;

@@ -40,6 +40,11 @@ impl Wire {
         let _ = self.0.get_mut().flush().await;
     }
 
+    /// Closes this direction; the other stays open.
+    pub async fn say_no_more(&mut self) {
+        let _ = self.0.get_mut().shutdown().await;
+    }
+
     /// The whole reply to a request that was not HEAD.
     pub async fn reply(&mut self) -> Reply {
         let mut reply = self.head().await;
