@@ -63,7 +63,8 @@ impl StartError {
     pub fn is_misconfigured(&self) -> bool {
         matches!(
             self,
-            StartError::Log(OpenError::PollKeys { .. }) | StartError::Socket(BindError::NotASocket(_))
+            StartError::Log(OpenError::PollKeys { .. } | OpenError::NotAFolder(_))
+                | StartError::Socket(BindError::NotASocket(_))
         )
     }
 }

@@ -47,7 +47,7 @@ pub enum After {
 #[derive(Debug, thiserror::Error)]
 pub enum FollowError {
     /// Events after the one asked for were trimmed, or it was never given out.
-    #[error("the log does not have event {asked} any more; the oldest it has is {oldest}")]
+    #[error("the log does not have event {asked}; the oldest it has is {oldest}")]
     Gone { asked: u64, oldest: u64 },
     #[error(transparent)]
     Read(#[from] ReadError),

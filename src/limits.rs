@@ -178,6 +178,13 @@ pub const CHECKPOINT_PAGES_BUSY: u32 = 65_536;
 /// Rows deleted by one commit of the trimmer, so that no push waits long for it.
 pub const TRIM_ROWS: usize = 500;
 pub const TRIM_EVERY: Duration = Duration::from_secs(600);
+/// History that one session of the trimmer may go through. A wall clock that is years ahead then takes days to do harm,
+/// time enough to be seen; a server that was off for a year has caught up after three.
+pub const TRIM_STEP: Duration = Duration::from_secs(86_400);
+/// Further from the newest entry than this, in either direction, the wall clock is doubted at start. A server is
+/// seldom off for a month; a minute is more than time services step back.
+pub const CLOCK_AHEAD: Duration = Duration::from_secs(30 * 86_400);
+pub const CLOCK_BEHIND: Duration = Duration::from_secs(60);
 
 const _: () = assert!(
     POLL_KEY_LEN < 256,

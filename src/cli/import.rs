@@ -123,7 +123,7 @@ impl Rows {
             Some("false") => Ok(Some(false)),
             Some(other) => Err(format!("{name} is `{other}`, not true or false")),
         };
-        let pos = PosId::parse(&text("pos").unwrap_or_default()).map_err(|rule| format!("pos must be {rule}"))?;
+        let pos = PosId::parse(&text("pos").unwrap_or_default()).map_err(|rule| format!("pos {rule}"))?;
         let registration = Registration {
             keys: keys(&self.heads, record),
             account: text("account"),
@@ -157,11 +157,11 @@ fn keys(heads: &StringRecord, record: &StringRecord) -> BTreeMap<String, String>
         .collect()
 }
 
-/// What came of the rows so far.
+/// What came of the rows so far. The server does not say whether it had known a point of sale just as the row has it.
 #[derive(Default)]
 struct Tally {
     new: u64,
-    changed: u64,
+    up_to_date: u64,
     failed: u64,
 }
 
@@ -219,8 +219,8 @@ impl Tally {
         match answer {
             Ok(answer) => {
                 let new = answer.status == 201;
-                *(if new { &mut self.new } else { &mut self.changed }) += 1;
-                let result = if new { "registered" } else { "changed" };
+                *(if new { &mut self.new } else { &mut self.up_to_date }) += 1;
+                let result = if new { "registered" } else { "up_to_date" };
                 if json {
                     screen.json(&json!({ "line": line, "pos": pos, "result": result }).to_string())?;
                 }
@@ -248,14 +248,18 @@ impl Tally {
     }
 
     fn close(self, json: bool, screen: &mut Screen<'_>) -> Result<(), Failure> {
-        let Tally { new, changed, failed } = self;
+        let Tally {
+            new,
+            up_to_date,
+            failed,
+        } = self;
         if !json {
-            screen.line(&format!("{new} registered, {changed} changed, {failed} failed"))?;
+            screen.line(&format!("{new} registered, {up_to_date} up to date, {failed} failed"))?;
         }
         if failed > 0 {
             Err(Failure::Rows {
                 failed,
-                tried: new + changed + failed,
+                tried: new + up_to_date + failed,
             })
         } else {
             Ok(())

@@ -48,7 +48,7 @@ enum PosCommand {
   surtidor pos add PUMP4 --key locationId=6232 --key positionId=4
   surtidor pos add PUMP4 --key locationId=6232 --key positionId=4 --account main --name \"Pump 4\" --require-lease")]
 struct AddArgs {
-    /// Its name: 1 to 64 letters, digits, '-', '_' or '.'
+    /// Its name: 1 to 64 letters, digits, '-', '_' or '.', and not dots alone
     #[arg(value_parser = PosId::parse)]
     pos: PosId,
     /// A value of the URL that Mercado Pago polls; once for each of the server's `poll.keys`
@@ -204,7 +204,11 @@ async fn add(
     if json {
         return Ok(screen.json(&answer.text)?);
     }
-    let done = if answer.status == 201 { "registered" } else { "changed" };
+    let done = if answer.status == 201 {
+        "registered"
+    } else {
+        "up to date"
+    };
     Ok(screen.line(&format!("{pos}: {done}"))?)
 }
 

@@ -224,7 +224,7 @@ fn import_tries_every_row_and_names_those_that_failed() {
     std::fs::write(&file, csv).unwrap();
     let (out, ended) = surtidor(fake.socket(), &["pos", "import", file.to_str().unwrap()]);
     let mut lines: Vec<&str> = out.lines().collect();
-    assert_eq!(lines.pop(), Some("41 registered, 1 changed, 5 failed"));
+    assert_eq!(lines.pop(), Some("41 registered, 1 up to date, 5 failed"));
     lines.sort_unstable();
     assert_eq!(lines[0], "line 3: TAKEN: PUMP9 has these keys (keys_taken)");
     assert!(lines[1].starts_with("line 5: b d: pos must be 1 to 64"), "{lines:?}");

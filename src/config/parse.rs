@@ -252,7 +252,7 @@ fn account(place: &Place, raw: &raw::Account, found: &mut Findings) -> Option<Ac
 }
 
 fn account_id(text: &str) -> Parsed<AccountId> {
-    AccountId::parse(text).map_err(|rule| format!("\"{text}\" is not a name: it must be {rule}"))
+    AccountId::parse(text).map_err(|rule| format!("\"{text}\" is not a name: it {rule}"))
 }
 
 fn site(text: &str) -> Parsed<Site> {

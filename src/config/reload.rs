@@ -5,7 +5,8 @@ use super::{Config, Control, Data, Notifications, Poll};
 
 /// `Err` names the keys that changed although they cannot: what is bound, open or printed on machines stays.
 ///
-/// Accounts, their secrets and `poll.connections` may change. Each struct is taken apart, so that a new key cannot be
+/// Accounts, their secrets and `poll.connections` may change; but not an account's site, since its orders are in another
+/// currency then. Each struct is taken apart, so that a new key cannot be
 /// forgotten here.
 pub fn reloadable(old: &Config, new: &Config) -> Result<(), Vec<String>> {
     let Config {
@@ -15,7 +16,7 @@ pub fn reloadable(old: &Config, new: &Config) -> Result<(), Vec<String>> {
         data,
         notifications,
         mercadopago,
-        accounts: _,
+        accounts,
     } = old;
     let Poll {
         listen,
@@ -63,10 +64,15 @@ pub fn reloadable(old: &Config, new: &Config) -> Result<(), Vec<String>> {
         ("notifications.public_url", *public_url == new.notifications.public_url),
         ("mercadopago.base_url", mercadopago.base_url == new.mercadopago.base_url),
     ];
+    let moved = accounts.iter().filter(|old| {
+        let same = new.accounts.iter().find(|new| new.id == old.id);
+        same.is_some_and(|new| new.site != old.site)
+    });
     let changed: Vec<_> = rows
         .into_iter()
         .filter(|(_, unchanged)| !unchanged)
         .map(|(key, _)| key.to_owned())
+        .chain(moved.map(|account| format!("account.site of {}", account.id)))
         .collect();
     if changed.is_empty() { Ok(()) } else { Err(changed) }
 }

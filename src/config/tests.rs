@@ -525,6 +525,8 @@ fn reloading_takes_what_can_change_and_names_what_cannot() {
     let (may_not, _) = load_with(&text, &env, Overrides::default()).expect("whole");
     let names = ["poll.path", "poll.secret_file", "admin.listen", "data.dir"];
     assert_eq!(reloadable(&base, &may_not), Err(names.map(String::from).to_vec()));
+    let (moved, _) = load(&ACCOUNT.replace("MLA", "MLB")).expect("whole");
+    assert_eq!(reloadable(&base, &moved), Err(vec!["account.site of main".to_owned()]));
 }
 
 const SAMPLE: &str = include_str!("../../deploy/surtidor.toml");

@@ -105,7 +105,8 @@ impl<'a> Field<'a> {
         if !self.text().starts_with('{') {
             return Err(self.bad("must be an object"));
         }
-        let Members(members) = serde_json::from_str(self.text()).map_err(|error| self.bad(error))?;
+        let Members(members) =
+            serde_json::from_str(self.text()).map_err(|_| self.bad("has a name that is not a valid string"))?;
         let mut seen = HashSet::with_capacity(members.len());
         if let Some((name, _)) = members.iter().find(|(name, _)| !seen.insert(name.as_ref())) {
             return Err(Bad {
@@ -136,7 +137,7 @@ impl<'a> Field<'a> {
         if !self.text().starts_with('"') {
             return Err(self.bad("must be a string"));
         }
-        let Text(text) = serde_json::from_str(self.text()).map_err(|error| self.bad(error))?;
+        let Text(text) = serde_json::from_str(self.text()).map_err(|_| self.bad("is not a valid string"))?;
         Ok(text)
     }
 
@@ -178,7 +179,7 @@ impl<'a> Field<'a> {
         }
     }
 
-    /// The value in one form: no spaces, members sorted, strings escaped alike. Equal values are equal text.
+    /// The value in one form: no spaces, members sorted, strings and numbers written alike. Equal values are equal text.
     pub(super) fn canonical(&self) -> Read<String> {
         let mut text = String::with_capacity(self.text().len());
         self.write_canonical(&mut text)?;
@@ -217,10 +218,23 @@ impl<'a> Field<'a> {
                 out.push(']');
             }
             Some(b'"') => out.push_str(&quoted(&self.string()?)),
+            Some(b'-' | b'0'..=b'9') => out.push_str(plain(self.text())),
             _ => out.push_str(self.text()),
         }
         Ok(())
     }
+}
+
+/// A number without what says nothing: zeros that end its fraction, and the sign of zero. One with an exponent stays.
+fn plain(number: &str) -> &str {
+    if number.contains(['e', 'E']) {
+        return number;
+    }
+    let short = match number.contains('.') {
+        true => number.trim_end_matches('0').trim_end_matches('.'),
+        false => number,
+    };
+    if short == "-0" { "0" } else { short }
 }
 
 fn quoted(text: &str) -> String {
@@ -308,8 +322,21 @@ mod tests {
     fn equal_values_are_equal_text() {
         assert_eq!(
             canonical(r#" {"b": [1, 2.50 ,"\u0041\/"], "a": {"y":null, "x":true}} "#),
-            r#"{"a":{"x":true,"y":null},"b":[1,2.50,"A/"]}"#
+            r#"{"a":{"x":true,"y":null},"b":[1,2.5,"A/"]}"#
         );
+        for (number, plain) in [
+            ("1.0", "1"),
+            ("100", "100"),
+            ("10.50", "10.5"),
+            ("-0", "0"),
+            ("-0.00", "0"),
+            ("0.0", "0"),
+            ("-1.10", "-1.1"),
+            ("1.0e2", "1.0e2"),
+            ("1E20", "1E20"),
+        ] {
+            assert_eq!(canonical(number), plain);
+        }
     }
 
     #[test]
@@ -337,6 +364,13 @@ mod tests {
                 ["invalid_json", "invalid_field"].contains(&error.code),
                 "{text}: {error:?}"
             );
+        }
+        for (text, detail) in [
+            (r#""\ud800""#, "is not a valid string"),
+            (r#"{"\udc00":1}"#, "has a name that is not a valid string"),
+        ] {
+            let error = body(text.as_bytes()).and_then(|field| field.canonical());
+            assert_eq!(error.expect_err(text).detail, detail);
         }
         assert_eq!(body(b"\"\xff\"").expect_err("not UTF-8").code, "invalid_json");
         assert!(

@@ -93,10 +93,10 @@ impl Control {
 
     fn admits(&self, request: &Request<Incoming>) -> bool {
         let Some(token) = &self.token else { return true };
-        let given = request
-            .headers()
-            .get(header::AUTHORIZATION)
-            .and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
+        let given = request.headers().get(header::AUTHORIZATION).and_then(|value| {
+            let (scheme, given) = value.as_bytes().split_at_checked(b"Bearer ".len())?;
+            scheme.eq_ignore_ascii_case(b"Bearer ").then_some(given)
+        });
         // Digests are compared, so the time says nothing of the token.
         let digest = |bytes: &[u8]| digest::digest(&digest::SHA256, bytes);
         given.is_some_and(|given| digest(given).as_ref() == digest(token.expose().as_bytes()).as_ref())
@@ -116,10 +116,11 @@ impl Service<Request<Incoming>> for Control {
                 true => control.settings.route(request).await,
                 false => Err(Problem::unauthorized()),
             };
+            let waits = matches!(answer, Ok(Answer::Page(_) | Answer::Events(_)));
             let response = answer.map_or_else(refuse, Answer::respond);
             let status = response.status().as_u16().to_string();
             counter!("surtidor_control_requests_total", "status" => status).increment(1);
-            if let Body::Whole(_) = response.body() {
+            if !waits {
                 histogram!("surtidor_control_seconds").record(begun.elapsed());
             }
             Ok(response)
@@ -131,6 +132,8 @@ impl Service<Request<Incoming>> for Control {
 enum Answer {
     Json(StatusCode, Vec<u8>),
     Done,
+    /// A long poll's: when it came says nothing of us.
+    Page(Vec<u8>),
     Events(events::Stream),
 }
 
@@ -142,6 +145,7 @@ impl Answer {
     fn respond(self) -> Response<Body> {
         let (status, kind, body) = match self {
             Answer::Json(status, json) => (status, Some("application/json"), Body::whole(json)),
+            Answer::Page(json) => (StatusCode::OK, Some("application/json"), Body::whole(json)),
             Answer::Done => (StatusCode::NO_CONTENT, None, Body::whole(Vec::new())),
             Answer::Events(stream) => (StatusCode::OK, Some("text/event-stream"), Body::Events(stream)),
         };
@@ -179,7 +183,7 @@ impl Settings {
     async fn route(&self, request: Request<Incoming>) -> Answered {
         let (head, body) = request.into_parts();
         let path = query::path(head.uri.path());
-        let mut parameters = Parameters::read(head.uri.query());
+        let mut parameters = Parameters::read(head.uri.query())?;
         let parts: Vec<&str> = path.iter().map(String::as_str).collect();
         let method = &head.method;
         match (parts.as_slice(), method) {
@@ -398,10 +402,7 @@ impl Settings {
         let stopping = self.stopping.clone();
         Ok(match wait {
             None => Answer::Events(events::stream(follower, stopping)),
-            Some(seconds) => {
-                let page = events::page(follower, Duration::from_secs(seconds), stopping).await?;
-                Answer::Json(StatusCode::OK, page)
-            }
+            Some(seconds) => Answer::Page(events::page(follower, Duration::from_secs(seconds), stopping).await?),
         })
     }
 }
@@ -415,7 +416,7 @@ fn pos_id(name: &str) -> Result<PosId, Problem> {
         Problem::new(
             StatusCode::BAD_REQUEST,
             "invalid_name",
-            format!("a point of sale's name has {error}"),
+            format!("a point of sale's name {error}"),
         )
     })
 }

@@ -1,10 +1,14 @@
-//! A request's path and parameters, decoded. An unknown parameter is refused: `?replcae=true` must not be a plain push.
+//! A request's path and parameters, decoded. An unknown parameter is refused: `?replcae=true` must not be a plain push;
+//! and so is one that stands twice, since nobody knows which was meant.
+
+use std::collections::HashSet;
 
 use super::problem::Problem;
 
 /// The parts of a path between its slashes.
 pub(super) fn path(path: &str) -> Vec<String> {
-    path.trim_start_matches('/')
+    path.strip_prefix('/')
+        .unwrap_or(path)
         .split('/')
         .map(|part| decoded(part, false))
         .collect()
@@ -14,23 +18,26 @@ pub(super) fn path(path: &str) -> Vec<String> {
 pub(super) struct Parameters(Vec<(String, String)>);
 
 impl Parameters {
-    pub(super) fn read(query: Option<&str>) -> Parameters {
-        let pairs = query
+    pub(super) fn read(query: Option<&str>) -> Result<Parameters, Problem> {
+        let pairs: Vec<(String, String)> = query
             .unwrap_or("")
             .split('&')
             .filter(|pair| !pair.is_empty())
             .map(|pair| {
                 let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
                 (decoded(name, true), decoded(value, true))
-            });
-        Parameters(pairs.collect())
+            })
+            .collect();
+        let mut seen = HashSet::with_capacity(pairs.len());
+        match pairs.iter().find(|(name, _)| !seen.insert(name)) {
+            Some((name, _)) => Err(Problem::parameter(name, "stands twice")),
+            None => Ok(Parameters(pairs)),
+        }
     }
 
-    /// The first of its name; the others of that name go with it.
     pub(super) fn take(&mut self, name: &str) -> Option<String> {
-        let value = self.0.iter().find(|(n, _)| n == name).map(|(_, value)| value.clone());
-        self.0.retain(|(n, _)| n != name);
-        value
+        let place = self.0.iter().position(|(n, _)| n == name)?;
+        Some(self.0.swap_remove(place).1)
     }
 
     pub(super) fn parsed<T, E: std::fmt::Display>(
@@ -79,16 +86,25 @@ mod tests {
     fn parts_are_decoded() {
         assert_eq!(path("/v1/pos/A%2FB"), ["v1", "pos", "A/B"]);
         assert_eq!(path("/v1/pos/"), ["v1", "pos", ""]);
+        assert_eq!(path("//v1/pos"), ["", "v1", "pos"]);
         assert_eq!(path("/%zz%4"), ["%zz%4"]);
     }
 
     #[test]
     fn parameters_are_taken_by_name_and_unknown_ones_refused() {
-        let mut parameters = Parameters::read(Some("a=1+2&b=%41&a=3&&c"));
+        let mut parameters = Parameters::read(Some("a=1+2&b=%41&&c")).expect("each once");
         assert_eq!(parameters.take("a").as_deref(), Some("1 2"));
         assert_eq!(parameters.take("b").as_deref(), Some("A"));
         assert_eq!(parameters.take("z"), None);
         assert_eq!(parameters.finish().expect_err("c is left").code, "invalid_parameter");
-        assert!(Parameters::read(None).finish().is_ok());
+        assert!(Parameters::read(None).is_ok_and(|none| none.finish().is_ok()));
+    }
+
+    #[test]
+    fn a_parameter_that_stands_twice_is_refused() {
+        for query in ["replace=true&replace=false", "a=1&b&%61=1"] {
+            let twice = Parameters::read(Some(query)).expect_err(query);
+            assert_eq!(twice.code, "invalid_parameter");
+        }
     }
 }

@@ -6,7 +6,7 @@ use crate::domain::account::LatePayment;
 use crate::domain::command::Report;
 use crate::domain::id::{ExternalPosId, ExternalStoreId, Reference};
 use crate::domain::money::{BadAmount, Currency, Money};
-use crate::domain::order::{Content, Item, Items, Metadata, PictureUrl, Quantity, UnitMeasure};
+use crate::domain::order::{Content, Description, Item, Items, Metadata, PictureUrl, Quantity, Title, UnitMeasure};
 use crate::domain::pos::{External, Mode, PollKey, Registration, Waiting, Word};
 use crate::domain::text::Text;
 use crate::limits;
@@ -154,15 +154,11 @@ fn item_list(field: &Field<'_>, currency: Currency) -> Read<Items> {
 
 fn read_item(field: &Field<'_>, currency: Currency) -> Read<Item> {
     let mut object = field.object()?;
-    let title = object.require("title")?.parsed(Text::parse)?;
-    let description = optional(&mut object, "description", |field| field.parsed(Text::parse))?;
+    let (title, description) = texts(&mut object)?;
     let quantity = object.require("quantity")?;
     let item = Item {
-        description: match description {
-            Some(description) => description,
-            None => Text::parse(title.as_str()).map_err(|error| field.bad(error))?,
-        },
         title,
+        description,
         quantity: u32::try_from(quantity.whole()?)
             .ok()
             .and_then(Quantity::new)
@@ -179,16 +175,25 @@ fn read_item(field: &Field<'_>, currency: Currency) -> Read<Item> {
     Ok(item)
 }
 
+/// A title, and the description that goes with it: the title again where there is none. The title is read as what it is
+/// first, so that its own limit is the one that is named.
+fn texts(object: &mut Object<'_>) -> Read<(Title, Description)> {
+    let field = object.require("title")?;
+    let title = field.parsed(Text::parse)?;
+    let description = optional(object, "description", |field| field.parsed(Text::parse))?;
+    let description = match description {
+        Some(description) => description,
+        None => field.parsed(Text::parse)?,
+    };
+    Ok((title, description))
+}
+
 /// `{"amount":"18525.50","title":"SUPER"}`: one item.
 fn short_form(object: &mut Object<'_>, price: &Field<'_>, currency: Currency) -> Read<Items> {
-    let title = object.require("title")?;
-    let description = optional(object, "description", |field| field.parsed(Text::parse))?;
+    let (title, description) = texts(object)?;
     let item = Item {
-        description: match description {
-            Some(description) => description,
-            None => title.parsed(Text::parse)?,
-        },
-        title: title.parsed(Text::parse)?,
+        title,
+        description,
         quantity: Quantity::ONE,
         unit_price: amount(price, currency)?,
         sku_number: None,

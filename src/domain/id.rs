@@ -7,7 +7,7 @@ use crate::limits;
 
 /// Why a name was refused: what would be right, in words for the person who typed it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
+#[error("must be {0}")]
 pub struct BadName(pub &'static str);
 
 macro_rules! name {
@@ -19,7 +19,9 @@ macro_rules! name {
         impl $name {
             pub fn parse(text: &str) -> Result<Self, BadName> {
                 let allowed: fn(u8) -> bool = $allowed;
-                let fits = (1..=$max).contains(&text.len()) && text.bytes().all(allowed);
+                // `.` and `..` are places in a path, whoever reads it.
+                let dots = text.bytes().all(|b| b == b'.');
+                let fits = (1..=$max).contains(&text.len()) && text.bytes().all(allowed) && !dots;
                 if fits { Ok(Self(text.into())) } else { Err(BadName($rule)) }
             }
 
@@ -53,7 +55,7 @@ name!(
     PosId,
     limits::POS_ID_LEN,
     |b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'),
-    "1 to 64 letters, digits, '-', '_' or '.'"
+    "1 to 64 letters, digits, '-', '_' or '.', and not dots alone"
 );
 
 name!(
@@ -130,15 +132,16 @@ mod tests {
 
     #[test]
     fn names_are_what_their_rule_says() {
-        for good in ["a", "PUMP-4", "a.b_c", &"x".repeat(64)] {
+        for good in ["a", "PUMP-4", "a.b_c", ".a", &"x".repeat(64)] {
             assert!(PosId::parse(good).is_ok(), "{good}");
         }
-        for bad in ["", "a b", "á", "a/b", "a\n", &"x".repeat(65)] {
+        for bad in ["", "a b", "á", "a/b", "a\n", ".", "..", &"x".repeat(65)] {
             assert!(PosId::parse(bad).is_err(), "{bad}");
         }
         assert!(Reference::parse("T-000123_b").is_ok());
         assert!(Reference::parse("T.1").is_err());
-        assert!(ExternalPosId::parse("POS-1").is_err());
+        let wrong = ExternalPosId::parse("POS-1").expect_err("a hyphen");
+        assert_eq!(wrong.to_string(), "must be 1 to 39 letters or digits");
         assert!(ExternalPosId::parse(&"a".repeat(40)).is_err());
     }
 

@@ -3,23 +3,25 @@
 use std::fmt;
 use std::sync::Arc;
 
-/// 1 to `MAX` characters, none of them a control character.
+/// 1 to `MAX` characters, all of them what they seem, and not all of them blank.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Text<const MAX: usize>(Arc<str>);
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadText {
-    #[error("must not be empty")]
+    #[error("must not be empty or blank")]
     Empty,
     #[error("must have at most {0} characters")]
     TooLong(usize),
     #[error("must not contain control characters")]
     Control,
+    #[error("must not contain characters that are invisible or change the direction of text")]
+    Invisible,
 }
 
 impl<const MAX: usize> Text<MAX> {
     pub fn parse(text: &str) -> Result<Self, BadText> {
-        if text.is_empty() {
+        if text.trim().is_empty() {
             return Err(BadText::Empty);
         }
         if text.chars().count() > MAX {
@@ -28,12 +30,20 @@ impl<const MAX: usize> Text<MAX> {
         if text.chars().any(char::is_control) {
             return Err(BadText::Control);
         }
+        if text.chars().any(is_invisible) {
+            return Err(BadText::Invisible);
+        }
         Ok(Self(text.into()))
     }
 
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// Zero-width characters, line separators and what reorders text: a customer would read another text than the one sent.
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
 impl<const MAX: usize> fmt::Display for Text<MAX> {
@@ -59,5 +69,11 @@ mod tests {
         assert_eq!(Text::<3>::parse(""), Err(BadText::Empty));
         assert_eq!(Text::<3>::parse("a\nb"), Err(BadText::Control));
         assert_eq!(Text::<3>::parse("\u{7f}"), Err(BadText::Control));
+        assert_eq!(Text::<3>::parse(" \u{a0}"), Err(BadText::Empty));
+        for c in [
+            '\u{200b}', '\u{200f}', '\u{202a}', '\u{202e}', '\u{2066}', '\u{2069}', '\u{feff}',
+        ] {
+            assert_eq!(Text::<3>::parse(&format!("a{c}")), Err(BadText::Invisible), "{c:?}");
+        }
     }
 }

@@ -82,6 +82,8 @@ pub enum Condition {
 enum Work {
     Command(Job),
     Trim,
+    /// The disk is full: is it still?
+    LookForRoom,
     /// Accounts were configured anew: they may be polled in another dialect.
     Redialect,
     Stop,
@@ -197,9 +199,8 @@ impl Engine {
                 _ = trim.tick() => {
                     let _ = self.work.send(Work::Trim).await;
                 }
-                // Whatever is written finds out whether there is room again.
                 _ = room.tick() => if is_full() {
-                    let _ = self.work.send(Work::Trim).await;
+                    let _ = self.work.send(Work::LookForRoom).await;
                 }
             }
         }

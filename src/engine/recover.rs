@@ -1,6 +1,6 @@
 //! From the log to the views, at start. Damage stops it, by name: an order that might be wrong is not offered.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use tracing::warn;
@@ -8,7 +8,8 @@ use tracing::warn;
 use super::Record;
 use super::views::Views;
 use crate::clock::Clock;
-use crate::domain::id::{AccountId, Timestamp};
+use crate::domain::id::Timestamp;
+use crate::limits;
 use crate::log::{Log, LogError};
 
 pub(super) fn recover(log: &Log, views: &Views, clock: &Clock) -> Result<(), LogError> {
@@ -29,23 +30,58 @@ pub(super) fn recover(log: &Log, views: &Views, clock: &Clock) -> Result<(), Log
             }));
         }
     })?;
+    if let Some(doubt) = doubt(clock.now().at, newest) {
+        let (clock, newest) = (rfc3339(clock.now().at), rfc3339(newest));
+        warn!(clock, newest, "is this machine's clock right? {doubt}");
+    }
     clock.not_before(newest);
     let now = clock.now();
-    let mut without_account: BTreeMap<AccountId, usize> = BTreeMap::new();
     let mut slots = Vec::with_capacity(records.len());
     for record in records {
         let pos = &record.pos;
-        if views.accounts.get(&pos.registration.account).is_none() {
-            *without_account.entry(pos.registration.account.clone()).or_default() += 1;
-        }
         views.set_timers(&pos.id, None, Some(pos), now);
         slots.extend(views.slot(pos));
         views.metrics.count(None, Some(pos));
         views.registry.insert(pos.id.clone(), record);
     }
     views.table.insert_all(slots);
-    for (account, pos) in without_account {
-        warn!(%account, pos, "points of sale name an account that is not configured: they take no new orders");
-    }
+    views.warn_of_missing_accounts();
     Ok(())
+}
+
+/// Why the wall clock may be wrong, given the newest entry; 1970 is that of an empty log.
+fn doubt(wall: Timestamp, newest: Timestamp) -> Option<&'static str> {
+    if newest == Timestamp(0) {
+        None
+    } else if wall.since(newest) > limits::CLOCK_AHEAD {
+        Some("the newest entry is more than a month old; if the clock is ahead, history will be trimmed too soon")
+    } else if newest.since(wall) > limits::CLOCK_BEHIND {
+        Some(
+            "the newest entry is in its future; until the clock gets there, all that is recorded bears that entry's time",
+        )
+    } else {
+        None
+    }
+}
+
+fn rfc3339(at: Timestamp) -> String {
+    jiff::Timestamp::from_millisecond(at.0)
+        .unwrap_or(jiff::Timestamp::MAX)
+        .to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_far_from_the_newest_entry_is_doubted() {
+        let newest = Timestamp(1_763_733_909_123);
+        let after = |seconds: u64| doubt(newest.plus_seconds(seconds), newest);
+        let before = |seconds: u64| doubt(newest, newest.plus_seconds(seconds));
+        assert_eq!((after(0), after(30 * 86_400), before(60)), (None, None, None));
+        assert!(after(30 * 86_400 + 1).is_some_and(|why| why.contains("trimmed too soon")));
+        assert!(before(61).is_some_and(|why| why.contains("in its future")));
+        assert_eq!(doubt(newest, Timestamp(0)), None, "of an empty log");
+    }
 }

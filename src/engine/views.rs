@@ -1,16 +1,18 @@
 //! What follows every entry: the poll's table, the registry that the control socket reads, timers and the feed.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use dashmap::DashMap;
+use tracing::warn;
 
 use super::metrics::Metrics;
 use super::timers::{Kind, Timers};
 use super::{Accounts, Record};
 use crate::clock::Now;
 use crate::domain::command::Command;
-use crate::domain::id::PosId;
+use crate::domain::id::{AccountId, PosId};
 use crate::domain::order::Status;
 use crate::domain::pos::{Pos, Standing};
 use crate::feed::Feed;
@@ -123,6 +125,20 @@ impl Views {
             {
                 slot.set(self.reply(pos));
             }
+        }
+    }
+
+    /// After a start or a reload: an account may have been taken away from under its POS.
+    pub(super) fn warn_of_missing_accounts(&self) {
+        let mut missing: BTreeMap<AccountId, usize> = BTreeMap::new();
+        for record in &self.registry {
+            let account = &record.pos.registration.account;
+            if self.accounts.get(account).is_none() {
+                *missing.entry(account.clone()).or_default() += 1;
+            }
+        }
+        for (account, pos) in missing {
+            warn!(%account, pos, "points of sale name an account that is not configured: they take no new orders");
         }
     }
 

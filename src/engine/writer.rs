@@ -84,6 +84,7 @@ impl Writer {
                 match work {
                     Work::Command(job) => jobs.push(job),
                     Work::Trim => self.trimming = true,
+                    Work::LookForRoom => self.look_for_room(),
                     Work::Redialect => redialect = true,
                     Work::Stop => stopping = true,
                 }
@@ -96,6 +97,7 @@ impl Writer {
             self.do_all(jobs);
             if redialect {
                 self.views.redialect();
+                self.views.warn_of_missing_accounts();
             }
             self.tidy(!waiting.is_empty());
         }
@@ -235,7 +237,7 @@ impl Writer {
     /// After this nothing is acknowledged: nobody knows what is on the disk.
     fn fail(&mut self, jobs: Vec<Job>, error: &LogError) {
         self.views.metrics.log_failed.increment(1);
-        let what = error.to_string();
+        let what = error.what();
         // First of all: who is told of the failure must not find the server ready.
         self.condition.send_if_modified(|condition| {
             let first = !matches!(condition, Condition::Failed(_));
@@ -281,6 +283,16 @@ impl Writer {
     fn tidy(&mut self, somebody_waits: bool) {
         if let Err(error) = self.log.checkpoint_if_due(somebody_waits) {
             self.fail(Vec::new(), &error);
+        }
+    }
+
+    /// Whatever is written finds out, and be it nothing.
+    fn look_for_room(&mut self) {
+        let looked = self.log.commit(true, |_| Ok(()));
+        self.watch_room();
+        match looked {
+            Ok(()) | Err(LogError::Full | LogError::Locked) => {}
+            Err(error) => self.fail(Vec::new(), &error),
         }
     }
 

@@ -11,6 +11,7 @@ mod reserve;
 mod trim;
 
 use std::fs::{DirBuilder, File};
+use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionB
 pub use batch::Batch;
 
 use reserve::Reserve;
+use trim::{OLDEST_ENTRY, OLDEST_ORDER};
 
 use super::entry::{self, Entry, Unreadable};
 use super::{Damage, LogError, Sum};
@@ -38,6 +40,9 @@ const LOCK: &str = "lock";
 
 const POLL_KEYS: &str = "poll_keys";
 const TRIMMED_SEQ: &str = "trimmed_seq";
+/// Up to which time the last whole session of the trimmer went.
+const ENTRIES_TRIMMED_BEFORE: &str = "entries_trimmed_before";
+const ORDERS_TRIMMED_BEFORE: &str = "orders_trimmed_before";
 
 /// The version of the tables. Bodies carry a version of their own.
 const SCHEMA: i64 = 1;
@@ -46,8 +51,10 @@ const TABLES: &str = include_str!("embedded/tables.sql");
 
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    #[error("{path}: {source}")]
+    #[error("data.dir: {path}: {source}")]
     Folder { path: PathBuf, source: std::io::Error },
+    #[error("data.dir: {0} cannot be a folder: a file is in its place")]
+    NotAFolder(PathBuf),
     #[error("another process has the data folder {0}")]
     Held(PathBuf),
     #[error("{0} was written by a newer version (tables {1}, this program knows {SCHEMA})")]
@@ -101,7 +108,10 @@ impl Log {
             source,
         };
         let new = DirBuilder::new().recursive(true).mode(0o700).create(folder);
-        new.map_err(in_folder)?;
+        new.map_err(|source| match source.kind() {
+            ErrorKind::AlreadyExists | ErrorKind::NotADirectory => OpenError::NotAFolder(folder.to_owned()),
+            _ => in_folder(source),
+        })?;
         let lock = private(&folder.join(LOCK)).map_err(in_folder)?;
         lock.try_lock().map_err(|error| match error {
             std::fs::TryLockError::WouldBlock => OpenError::Held(folder.to_owned()),
@@ -311,7 +321,7 @@ impl Log {
             // The write-ahead log keeps it all the longer.
             Ok(()) | Err(LogError::Full | LogError::Locked) => Ok(()),
             Err(error) => {
-                self.failed = Some(error.to_string());
+                self.failed = Some(error.what());
                 Err(error)
             }
         }
@@ -333,17 +343,32 @@ impl Log {
 
     /// Deletes entries made before `entries_before` and orders that ended before `orders_before`; never a POS's
     /// newest entry, never an open order. Tells how many rows it looked at: as many as `limits::TRIM_ROWS`, and more
-    /// may be left.
+    /// may be left; fewer, and a session is at its end.
+    ///
+    /// Whatever it is asked, a session goes no further than `limits::TRIM_STEP` beyond the one before it: the times come
+    /// from a wall clock, and one that jumps ahead must not take the history with it.
     pub fn trim(&mut self, entries_before: Timestamp, orders_before: Timestamp) -> Result<usize, LogError> {
         let from = self.trimmer_at;
-        let (entries, orders) = self.commit(true, |batch| {
-            Ok((
-                batch.trim_entries(from, entries_before)?,
-                batch.trim_orders(orders_before)?,
-            ))
+        let (looked_at, go_on_after) = self.commit(true, |batch| {
+            let entries_before = batch.within_a_step(ENTRIES_TRIMMED_BEFORE, OLDEST_ENTRY, entries_before)?;
+            let orders_before = batch.within_a_step(ORDERS_TRIMMED_BEFORE, OLDEST_ORDER, orders_before)?;
+            let mut looked_at = 0;
+            let mut go_on_after = 0;
+            if let Some(before) = entries_before {
+                let walked = batch.trim_entries(from, before)?;
+                (looked_at, go_on_after) = (walked.looked_at, walked.go_on_after);
+            }
+            if let Some(before) = orders_before {
+                looked_at = looked_at.max(batch.trim_orders(before)?);
+            }
+            if looked_at < limits::TRIM_ROWS {
+                batch.remember_time(ENTRIES_TRIMMED_BEFORE, entries_before)?;
+                batch.remember_time(ORDERS_TRIMMED_BEFORE, orders_before)?;
+            }
+            Ok((looked_at, go_on_after))
         })?;
-        self.trimmer_at = entries.go_on_after;
-        Ok(entries.looked_at.max(orders))
+        self.trimmer_at = go_on_after;
+        Ok(looked_at)
     }
 
     pub fn file(&self) -> PathBuf {

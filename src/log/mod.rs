@@ -45,6 +45,16 @@ pub enum LogError {
     Damaged(#[from] Damage),
 }
 
+impl LogError {
+    /// What went wrong, for a sentence that says already that it was the log that failed.
+    pub fn what(&self) -> String {
+        match self {
+            LogError::Failed(what) => what.clone(),
+            other => other.to_string(),
+        }
+    }
+}
+
 /// One damaged place, by name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{place}: {what}")]

@@ -117,7 +117,7 @@ async fn a_sale_by_hand() {
         "Pump 1",
     ];
     assert_eq!(station.cli(&add).out(), "PUMP1: registered\n");
-    assert_eq!(station.cli(&add).out(), "PUMP1: changed\n");
+    assert_eq!(station.cli(&add).out(), "PUMP1: up to date\n");
     assert_eq!(station.pos("PUMP1").await["name"], "Pump 1");
     station
         .cli(&["state", "PUMP1", "in_process", "--message", "Filling", "--lease", "60"])
@@ -254,11 +254,11 @@ async fn many_are_imported_and_each_that_fails_is_named() {
     std::fs::write(&file, &rows).unwrap();
     assert_eq!(
         station.cli(&["pos", "import", &path]).out(),
-        "200 registered, 0 changed, 0 failed\n"
+        "200 registered, 0 up to date, 0 failed\n"
     );
     assert_eq!(
         station.cli(&["pos", "import", &path]).out(),
-        "0 registered, 200 changed, 0 failed\n"
+        "0 registered, 200 up to date, 0 failed\n"
     );
     assert_eq!(station.poll("P199").await, (400, "unavailable"));
     assert_eq!(

@@ -401,6 +401,8 @@ async fn over_tcp_only_the_token_opens() {
     let station = Station::with(setup).await;
     let bearer = format!("Bearer {}", CANARIES[2]);
     assert_eq!(station.call_tcp(Some(&bearer), "GET", "/v1/pos").await, 200);
+    let shouted = format!("bEARER {}", CANARIES[2]);
+    assert_eq!(station.call_tcp(Some(&shouted), "GET", "/v1/pos").await, 200);
     let longer = format!("{bearer}x");
     for wrong in [
         None,

@@ -298,6 +298,10 @@ async fn every_bound_of_an_order_is_at_its_place() {
     let items = |count: usize| json!({"items": vec![json!({"title": "a", "quantity": 1, "unit_price": 1}); count]});
     let url = |len: usize| json!(format!("https://{}", "a".repeat(len - 8)));
     let metadata = |len: usize| json!({"a": "x".repeat(len - r#"{"a":""}"#.len())});
+    for length in [101, 255, 256] {
+        let refused = station.push("PUMP1", short("title", text(length))).await.json();
+        assert_eq!(refused["detail"], "title must have at most 100 characters", "{length}");
+    }
     for (pointer, fits, too_much) in [
         ("/title", short("title", text(100)), short("title", text(101))),
         (

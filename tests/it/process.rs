@@ -143,6 +143,20 @@ fn sighup_reaches_pos_that_only_wait() {
 }
 
 #[test]
+fn sighup_that_takes_an_account_from_under_its_pos_says_so() {
+    let folder = folder();
+    let mut server = on(folder.path()).start();
+    register(&mut server.controller(), "PUMP1");
+    let good = config(folder.path());
+    let renamed = good.replace("id = \"main\"", "id = \"other\"");
+    assert_ne!(renamed, good);
+    fs::write(folder.path().join("surtidor.toml"), renamed).expect("it is ours");
+    server.signal("HUP");
+    let said = server.says("name an account that is not configured");
+    assert!(said.contains("main"), "{said}");
+}
+
+#[test]
 fn sighup_refuses_what_needs_a_restart_and_keeps_the_old() {
     let folder = folder();
     let mut server = on(folder.path()).start();

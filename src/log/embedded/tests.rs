@@ -127,6 +127,8 @@ fn a_commit_of_nothing_writes_nothing() {
     let folder = folder();
     let mut log = open(folder.path());
     Book::default().write(&mut log, "P", 1, registered("P"));
+    // A session that went further than the last one writes that.
+    log.trim(Timestamp(100), Timestamp(100)).expect("nothing to trim");
     let wal = || {
         std::fs::metadata(folder.path().join(format!("{FILE}-wal")))
             .expect("there")
@@ -351,6 +353,82 @@ fn the_trimmed_number_never_goes_back() {
         (vec![4, 5], 3)
     );
     chain_is_whole(&log);
+}
+
+const DAY: i64 = 86_400_000;
+
+#[test]
+fn a_clock_that_is_years_ahead_takes_a_day_of_history_each_time() {
+    let folder = folder();
+    let mut book = Book::default();
+    let mut log = open(folder.path());
+    let years = Timestamp(4_000 * DAY);
+    assert_eq!(log.trim(years, years).expect("nothing is there"), 0);
+    book.write(&mut log, "A", 1, registered("A"));
+    for day in 1..=4 {
+        book.write(&mut log, "A", day * DAY, said(&day.to_string()));
+    }
+    let orders = [("o-0", 0), ("o-1", DAY), ("o-2", 2 * DAY)];
+    log.commit(false, |batch| {
+        orders
+            .iter()
+            .try_for_each(|(name, at)| batch.put_order(&ended(order(name, "A", *at), Status::Paid, *at)))
+    })
+    .expect("written");
+    let left = |log: &mut Log| {
+        let mut there = |name| log.commit(false, |batch| batch.order(&reference(name))).expect("read");
+        orders.iter().filter(|(name, _)| there(name).is_some()).count()
+    };
+    log.trim(years, years).expect("trimmed");
+    assert_eq!((kept(&log), left(&mut log)), (vec![3, 4, 5], 2));
+    drop(log);
+    let mut log = open(folder.path());
+    log.trim(years, years).expect("trimmed");
+    assert_eq!(
+        (kept(&log), left(&mut log)),
+        (vec![4, 5], 1),
+        "another day, not all anew"
+    );
+    let right = Timestamp(DAY / 2);
+    log.trim(right, right).expect("nothing is that old");
+    log.trim(years, years).expect("and that is where it goes on");
+    assert_eq!((kept(&log), left(&mut log)), (vec![4, 5], 1));
+    chain_is_whole(&log);
+}
+
+#[test]
+fn a_session_of_many_pieces_goes_one_day() {
+    let folder = folder();
+    let mut book = Book::default();
+    let mut log = open(folder.path());
+    let rows = limits::TRIM_ROWS as i64;
+    log.commit(false, |batch| {
+        book.append(batch, "P", 1, registered("P"))?;
+        (0..3 * rows).try_for_each(|n| book.append(batch, "P", 2 + n * DAY / rows, said("s")))
+    })
+    .expect("written");
+    let years = Timestamp(4_000 * DAY);
+    let mut gone = 0;
+    loop {
+        let looked_at = log.trim(years, years).expect("trimmed");
+        gone += looked_at;
+        if looked_at < limits::TRIM_ROWS {
+            break;
+        }
+    }
+    assert_eq!(gone, limits::TRIM_ROWS + 1);
+}
+
+#[test]
+fn a_file_in_the_place_of_the_folder_is_named() {
+    let folder = folder();
+    let file = folder.path().join("file");
+    std::fs::write(&file, "").expect("written");
+    for place in [file.clone(), file.join("below")] {
+        let refused = Log::open(&place, "a").expect_err("no folder");
+        assert!(matches!(refused, OpenError::NotAFolder(_)), "{refused}");
+        assert!(refused.to_string().starts_with("data.dir: "), "{refused}");
+    }
 }
 
 #[test]

@@ -1,13 +1,51 @@
 //! What is older than what is kept goes, a piece at a time; never a POS's newest entry, never an open order.
 
-use rusqlite::params;
+use rusqlite::{OptionalExtension, params};
 
-use super::{Batch, TRIMMED_SEQ, failure, set_meta, trimmed_seq};
+use super::{Batch, TRIMMED_SEQ, failure, meta, set_meta, trimmed_seq};
 use crate::domain::id::Timestamp;
 use crate::limits;
 use crate::log::LogError;
 
+/// The times from which the trimmer begins.
+pub(super) const OLDEST_ENTRY: &str = "SELECT at FROM entry ORDER BY seq LIMIT 1";
+pub(super) const OLDEST_ORDER: &str = "SELECT created_at FROM orders ORDER BY id LIMIT 1";
+
 impl Batch<'_> {
+    /// How far this session may go: to `asked`, but no more than a step beyond where the last one ended, or beyond the
+    /// oldest row if there was none. None if there is nothing to trim.
+    pub(super) fn within_a_step(
+        &mut self,
+        key: &str,
+        oldest: &str,
+        asked: Timestamp,
+    ) -> Result<Option<Timestamp>, LogError> {
+        let stored = meta(&self.transaction, key).map_err(failure)?;
+        let last = match stored.and_then(|stored| stored.parse().ok()) {
+            Some(last) => Some(Timestamp(last)),
+            None => {
+                let oldest = self.transaction.query_row(oldest, [], |row| row.get(0)).optional();
+                let oldest = oldest.map_err(failure)?.map(Timestamp);
+                // Kept at once: the oldest row goes in the course of the session.
+                self.remember_time(key, oldest)?;
+                oldest
+            }
+        };
+        Ok(last.map(|last| asked.min(last.plus_seconds(limits::TRIM_STEP.as_secs()))))
+    }
+
+    pub(super) fn remember_time(&mut self, key: &str, time: Option<Timestamp>) -> Result<(), LogError> {
+        let text = time.map(|time| time.0.to_string());
+        match text {
+            Some(text) if meta(&self.transaction, key).map_err(failure)?.as_ref() != Some(&text) => {
+                set_meta(&self.transaction, key, &text).map_err(failure)?;
+                self.changes += 1;
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// `at` grows with `seq`, so what is too old is a prefix; but each POS's newest entry stays in it, so it is walked in
     /// pieces. The chain's last deleted link stays as the POS's anchor.
     pub(super) fn trim_entries(&mut self, from: u64, before: Timestamp) -> Result<Walked, LogError> {
