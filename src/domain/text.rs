@@ -41,9 +41,9 @@ impl<const MAX: usize> Text<MAX> {
     }
 }
 
-/// Zero-width characters, line separators and what reorders text: a customer would read another text than the one sent.
+/// Zero-width characters and what reorders text: a customer would read another text than the one sent.
 fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+    matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
 impl<const MAX: usize> fmt::Display for Text<MAX> {

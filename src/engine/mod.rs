@@ -185,7 +185,9 @@ impl Engine {
 
     /// What happens by itself: leases lapse, orders expire, polls ring, old history is trimmed. Runs until dropped.
     pub async fn run(&self, rings: &mut mpsc::Receiver<Ring>, clock: &Clock) {
-        let mut trim = tokio::time::interval(limits::TRIM_EVERY);
+        // Not at once: a server that is started again and again must not trim each time.
+        let first = tokio::time::Instant::now() + limits::TRIM_EVERY;
+        let mut trim = tokio::time::interval_at(first, limits::TRIM_EVERY);
         let mut room = tokio::time::interval(limits::BALLAST_RETRY);
         room.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let is_full = || *self.condition.borrow() == Condition::Full;

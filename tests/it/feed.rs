@@ -252,6 +252,16 @@ async fn pages_join_without_loss_or_repetition() {
 }
 
 #[tokio::test]
+async fn a_long_poll_is_no_slow_answer() {
+    let station = Station::start().await;
+    station.register("PUMP1").await;
+    let answered = async || station.metric("surtidor_control_seconds_count").await;
+    assert_eq!(answered().await, 1.0);
+    station.page("?after=0&wait=0").await;
+    assert_eq!(answered().await, 1.0);
+}
+
+#[tokio::test]
 async fn a_place_that_never_was_is_gone() {
     let station = Station::start().await;
     for after in ["1", "14", "16", "1000000", "18446744073709551615"] {

@@ -55,6 +55,8 @@ const ORDERS: &[(&str, &str, &str)] = &[
     (r#"{"amount":"1","title":"a\nb"}"#, "invalid_field", "/title"),
     (r#"{"amount":"1","title":"a\u0000"}"#, "invalid_field", "/title"),
     (r#"{"amount":"1","title":"\ud800"}"#, "invalid_field", "/title"),
+    (r#"{"amount":"1","title":"  "}"#, "invalid_field", "/title"),
+    (r#"{"amount":"1","title":"a\u202eb"}"#, "invalid_field", "/title"),
     (
         r#"{"amount":"1","title":"a","description":""}"#,
         "invalid_field",
@@ -575,6 +577,8 @@ async fn wrong_names_paths_methods_and_parameters_are_refused() {
         ("GET", "/V1/POS", 404, "not_found"),
         ("GET", &long, 400, "invalid_name"),
         ("GET", "/v1/pos/", 400, "invalid_name"),
+        ("GET", "/v1/pos/..", 400, "invalid_name"),
+        ("GET", "//v1/pos", 404, "not_found"),
         ("GET", "/v1/pos/a%20b", 400, "invalid_name"),
         ("GET", "/v1/pos/a%2Fb", 400, "invalid_name"),
         ("GET", "/v1/pos/%ff", 400, "invalid_name"),
@@ -604,6 +608,12 @@ async fn wrong_names_paths_methods_and_parameters_are_refused() {
         ("DELETE", "/v1/pos/PUMP1?force=true", 400, "invalid_parameter"),
         ("PUT", "/v1/pos/PUMP1/order?replcae=true", 400, "invalid_parameter"),
         ("PUT", "/v1/pos/PUMP1/order?replace=yes", 400, "invalid_parameter"),
+        (
+            "PUT",
+            "/v1/pos/PUMP1/order?replace=true&replace=false",
+            400,
+            "invalid_parameter",
+        ),
         (
             "DELETE",
             "/v1/pos/PUMP1/order?reason=changed_mind",

@@ -238,6 +238,15 @@ fn a_file_in_the_sockets_place_is_not_replaced() {
 }
 
 #[test]
+fn a_file_in_the_place_of_the_data_folder_is_named() {
+    let folder = folder();
+    fs::write(folder.path().join("data"), "somebody's").expect("it is ours");
+    let ended = on(folder.path()).refused();
+    assert_eq!(ended.code, Some(78), "{}", ended.log);
+    assert!(ended.log.contains("data.dir"), "{}", ended.log);
+}
+
+#[test]
 fn a_typo_in_the_configuration_is_named_with_its_line() {
     let folder = folder();
     let typo = config(folder.path()).replace("collector_id", "colector_id");
