@@ -11,13 +11,13 @@ use tokio::sync::broadcast::{self, error::RecvError, error::TryRecvError};
 
 use crate::domain::id::{PosId, Timestamp};
 use crate::limits;
-use crate::log::{Entry, ReadError, Reader};
+use crate::log::{EntryPage, Happening, ReadError, Reader};
 
 /// What a follower is told.
 #[derive(Debug, Clone)]
 pub enum News {
     /// It is in the log.
-    Entry(Arc<Entry>),
+    Entry(Arc<Happening>),
     /// Someone stands at the machine. It lives only as long as it is told: it is in no log and has no number.
     Scanned { pos: PosId, at: Timestamp },
 }
@@ -66,10 +66,10 @@ impl Feed {
     }
 
     /// Tells of an entry that is durable. Called by one writer, in order.
-    pub fn publish(&self, entry: Arc<Entry>) {
+    pub fn publish(&self, entry: Happening) {
         self.head.store(entry.seq, Ordering::Release);
         let pos = entry.pos.clone();
-        self.tell(&pos, News::Entry(entry));
+        self.tell(&pos, News::Entry(Arc::new(entry)));
     }
 
     pub fn scanned(&self, pos: PosId, at: Timestamp) {
@@ -152,7 +152,7 @@ pub struct Follower {
     /// Events up to this number were told by an earlier follower.
     skip: u64,
     caught_up: bool,
-    waiting: std::vec::IntoIter<Entry>,
+    waiting: std::vec::IntoIter<Happening>,
 }
 
 impl Follower {
@@ -174,14 +174,14 @@ impl Follower {
                 oldest: oldest * limits::EVENTS_PER_ENTRY,
             });
         }
-        self.take(page.entries, page.read_to);
+        self.take(page);
         Ok(())
     }
 
-    fn take(&mut self, entries: Vec<Entry>, read_to: u64) {
-        self.caught_up = entries.len() < limits::FEED_PAGE;
-        self.waiting = entries.into_iter();
-        self.read_to = read_to;
+    fn take(&mut self, page: EntryPage) {
+        self.caught_up = !page.more;
+        self.waiting = page.entries.into_iter();
+        self.read_to = page.read_to;
     }
 
     /// Events up to this number are not told: the reader has them.
@@ -234,7 +234,7 @@ impl Follower {
 
     async fn read(&mut self) -> Result<(), ReadError> {
         let page = self.feed.reader.entries(self.read_to, self.pos.clone()).await?;
-        self.take(page.entries, page.read_to);
+        self.take(page);
         Ok(())
     }
 

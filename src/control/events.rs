@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::body::{Body, Frame};
 use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
 use tokio::sync::mpsc;
 use tokio::task::spawn_local;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -97,13 +98,11 @@ fn write_event(chunk: &mut String, event: &EventView<'_>) {
 pub(super) async fn page(mut follower: Follower, wait: Duration, mut stopping: Stopping) -> Result<Vec<u8>, ReadError> {
     let deadline = Instant::now() + wait;
     let skip = follower.skip();
-    let mut page: Vec<News> = Vec::new();
-    let mut events = 0;
-    // An entry may have several events; the page's bound is on what was written.
-    while events < limits::FEED_PAGE {
+    let mut page = Page::default();
+    while !page.is_full() {
         let news = match follower.ready().await? {
             Some(news) => news,
-            None if events > 0 => break,
+            None if !page.events.is_empty() => break,
             None => tokio::select! {
                 next = timeout_at(deadline, follower.next()) => match next {
                     Ok(news) => news?,
@@ -112,32 +111,53 @@ pub(super) async fn page(mut follower: Follower, wait: Duration, mut stopping: S
                 () = stopping.wait() => break,
             },
         };
-        events += match &news {
-            News::Entry(entry) => write::events(entry, skip).count(),
-            News::Scanned { .. } => 1,
-        };
-        page.push(news);
+        page.take(&news, skip);
     }
-    let mut views: Vec<EventView<'_>> = Vec::with_capacity(events);
-    for news in &page {
-        match news {
-            News::Entry(entry) => views.extend(write::events(entry, skip)),
-            News::Scanned { pos, at } => views.push(write::scanned(pos, *at)),
-        }
-    }
-    views.truncate(limits::FEED_PAGE);
     // What was cut off here, or is not yet read, comes after the last event told; else after all that was looked at.
-    let last = views.iter().rev().find_map(|event| event.seq);
-    let next = match last {
-        Some(last) if events >= limits::FEED_PAGE => last,
+    let next = match page.last {
+        Some(last) if page.is_full() => last,
         _ => (follower.read_to() * limits::EVENTS_PER_ENTRY + limits::EVENTS_PER_ENTRY - 1).max(skip),
     };
-    Ok(write::to_json(&EventPage { events: views, next }))
+    let events = page.events;
+    Ok(write::to_json(&PageView { events, next }))
+}
+
+/// Events as they are written, so that a page that waits for more holds no more than its answer will.
+#[derive(Default)]
+struct Page {
+    events: Vec<Box<RawValue>>,
+    bytes: usize,
+    /// The number of the last event that has one.
+    last: Option<u64>,
+}
+
+impl Page {
+    fn is_full(&self) -> bool {
+        self.events.len() >= limits::FEED_PAGE || self.bytes >= limits::FEED_PAGE_BYTES
+    }
+
+    /// An entry may have several events; the page may end within.
+    fn take(&mut self, news: &News, after: u64) {
+        match news {
+            News::Entry(entry) => write::events(entry, after).for_each(|event| self.push(&event)),
+            News::Scanned { pos, at } => self.push(&write::scanned(pos, *at)),
+        }
+    }
+
+    fn push(&mut self, event: &EventView<'_>) {
+        if self.is_full() {
+            return;
+        }
+        let written = to_raw_value(event).expect("maps have string keys, and nothing else can fail");
+        self.bytes += written.get().len();
+        self.last = event.seq.or(self.last);
+        self.events.push(written);
+    }
 }
 
 #[derive(Serialize)]
-struct EventPage<'a> {
-    events: Vec<EventView<'a>>,
+struct PageView {
+    events: Vec<Box<RawValue>>,
     next: u64,
 }
 
@@ -148,9 +168,51 @@ mod tests {
     use tokio::task::LocalSet;
 
     use super::*;
+    use crate::domain::command::Event;
+    use crate::domain::id::{PosId, Reference, Rev, Timestamp};
+    use crate::domain::money::{Currency, Money};
+    use crate::domain::order::{Facts, Metadata};
     use crate::feed::{After, Feed};
-    use crate::log::{Log, Reader};
+    use crate::log::{Happening, Log, Reader};
     use crate::net::stop::channel;
+
+    /// Two orders with the largest metadata were shown.
+    fn shown(seq: u64) -> Happening {
+        let shown = Event::OrderShown(Facts {
+            reference: Reference::parse("T-1").expect("a reference"),
+            amount: Money::parse("1.00", Currency::Ars).expect("an amount"),
+            metadata: Some(Metadata(
+                format!(r#"{{"a":"{}"}}"#, "x".repeat(limits::METADATA_LEN - 8)).into(),
+            )),
+        });
+        Happening {
+            seq,
+            pos: PosId::parse("P").expect("a name"),
+            rev: Rev(seq),
+            at: Timestamp(1),
+            events: vec![shown.clone(), shown],
+        }
+    }
+
+    #[tokio::test]
+    async fn a_page_is_bounded_in_bytes_and_tells_where_to_go_on() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let log = Log::open(folder.path(), "a").expect("a new log");
+        let feed = Arc::new(Feed::new(Reader::open(&log.file()).expect("readable"), 0));
+        let follower = feed.follow(None, After::Now).await.expect("from now on");
+        (1..=limits::FEED_PAGE as u64 / 2).for_each(|seq| feed.publish(shown(seq)));
+        let (_stop, stopping) = channel();
+        let answer = page(follower, Duration::ZERO, stopping).await.expect("readable");
+        let most = limits::FEED_PAGE_BYTES + 2 * limits::METADATA_LEN;
+        assert!(
+            (limits::FEED_PAGE_BYTES..most).contains(&answer.len()),
+            "{} bytes",
+            answer.len()
+        );
+        let answer: serde_json::Value = serde_json::from_slice(&answer).expect("JSON");
+        let last = answer["events"].as_array().and_then(|events| events.last());
+        assert_eq!(answer["next"], last.expect("one at least")["seq"]);
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_silent_stream_shows_that_it_lives_until_the_server_stops() {

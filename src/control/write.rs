@@ -11,7 +11,7 @@ use crate::domain::order::{Delivery, Facts, Item, Metadata, Order, Payment};
 use crate::domain::pos::{PollKey, Pos, Registration, Standing};
 use crate::engine::Record;
 use crate::limits;
-use crate::log::Entry;
+use crate::log::Happening;
 
 pub(super) fn to_json(value: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(value).expect("maps have string keys, and nothing else can fail")
@@ -304,7 +304,7 @@ struct Rest<'a> {
 }
 
 /// The events of an entry after event number `after`.
-pub(super) fn events(entry: &Entry, after: u64) -> impl Iterator<Item = EventView<'_>> {
+pub(super) fn events(entry: &Happening, after: u64) -> impl Iterator<Item = EventView<'_>> {
     let numbered = (entry.seq * limits::EVENTS_PER_ENTRY..).zip(&entry.events);
     numbered.filter(move |(seq, _)| *seq > after).map(|(seq, event)| {
         let (kind, order, rest) = event_view(event);

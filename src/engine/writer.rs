@@ -17,7 +17,7 @@ use crate::domain::id::{PosId, Rev, Timestamp};
 use crate::domain::order::Order;
 use crate::domain::pos::State;
 use crate::limits;
-use crate::log::{Batch, Entry, Log, LogError, Sum};
+use crate::log::{Batch, Entry, Happening, Log, LogError, Sum};
 
 pub(super) struct Writer {
     log: Log,
@@ -35,7 +35,7 @@ pub(super) struct Writer {
 #[derive(Default)]
 struct Stage {
     pos: HashMap<PosId, Staged>,
-    entries: Vec<Arc<Entry>>,
+    entries: Vec<Happening>,
 }
 
 /// A POS as the commands before this one left it, in this commit.
@@ -386,7 +386,7 @@ impl Stage {
             rev: staged.rev,
             sum: staged.sum,
         });
-        self.entries.extend(written.map(Arc::new));
+        self.entries.extend(written.map(Happening::from));
         let order = job.command.reference().and_then(|reference| {
             let found = touched.into_iter().find(|order| order.reference.same(reference));
             found.or_else(|| known.map(|order| (*order).clone()))

@@ -4,7 +4,8 @@ use super::*;
 use crate::domain::command::{Event, NewState};
 use crate::domain::id::Rev;
 use crate::domain::pos::Waiting;
-use crate::log::{Log, Sum};
+use crate::domain::text::Text;
+use crate::log::{Entry, Log, Sum};
 
 fn pos() -> PosId {
     PosId::parse("P").expect("a name")
@@ -78,10 +79,40 @@ async fn an_entry_read_before_it_was_told_is_not_told_twice() {
         panic!("no entry")
     };
     assert_eq!(read.seq, 6);
-    feed.publish(Arc::new(entry(6)));
-    feed.publish(Arc::new(entry(7)));
+    feed.publish(entry(6).into());
+    feed.publish(entry(7).into());
     let News::Entry(told) = follower.next().await.expect("readable") else {
         panic!("no entry")
     };
     assert_eq!(told.seq, 7);
+}
+
+#[tokio::test]
+async fn a_follower_far_behind_reads_a_little_at_a_time_and_all_of_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut log = Log::open(folder.path(), "a").expect("a new log");
+    let message = "x".repeat(limits::MESSAGE_LEN);
+    let written = (2 * limits::FEED_READ_BYTES / message.len()) as u64;
+    let wordy = |seq| Entry {
+        events: vec![Event::StateChanged {
+            to: NewState::Waiting(Waiting::InProcess),
+            message: Some(Text::parse(&message).expect("a message")),
+        }],
+        ..entry(seq)
+    };
+    log.commit(false, |batch| {
+        (1..=written).try_fold(Sum::NONE, |sum, seq| batch.append(&wordy(seq), sum))
+    })
+    .expect("written");
+    let feed = feed(&log, written);
+    for pos in [None, Some(pos())] {
+        let mut follower = feed.follow(pos, After::Event(0)).await.expect("from the oldest");
+        let mut told = Vec::new();
+        while let Some(News::Entry(entry)) = follower.ready().await.expect("readable") {
+            told.push(entry.seq);
+            let held = follower.waiting.len() * message.len();
+            assert!(held < limits::FEED_READ_BYTES, "{held} bytes are held");
+        }
+        assert_eq!(told, (1..=written).collect::<Vec<_>>());
+    }
 }

@@ -400,6 +400,10 @@ impl Row {
         })
     }
 
+    pub(super) fn body(&self) -> &[u8] {
+        &self.body
+    }
+
     /// The entry, if it is what was written.
     pub(super) fn verified(&self) -> Result<Entry, Damage> {
         let damage = |what: String| Damage {

@@ -1,7 +1,7 @@
 //! What happened, durably. Only this room knows the storage engine; others see entries, orders and leases.
 //!
-//! [`Log`] is the writer's handle, one in the process. [`Reader`] answers everybody else's questions from a thread of
-//! its own, so that no question ever waits for a disk on a runtime that serves a socket.
+//! [`Log`] is the writer's handle, one in the process. [`Reader`] answers everybody else's questions from
+//! threads of its own, so that no question ever waits for a disk on a runtime that serves a socket.
 
 mod embedded;
 mod entry;
@@ -11,7 +11,7 @@ mod samples;
 
 pub use embedded::{Batch, Log, Newest, OpenError};
 pub use entry::{Entry, Unreadable};
-pub use reader::{EntryPage, OrderPage, OrderQuery, ReadError, Reader};
+pub use reader::{EntryPage, Happening, OrderPage, OrderQuery, ReadError, Reader};
 
 /// A checksum over an entry and over the checksum of its POS's previous one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

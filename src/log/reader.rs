@@ -1,15 +1,18 @@
-//! Questions to the log, answered by a thread of its own on a connection that cannot write.
+//! Questions to the log, answered by threads of its own on connections that cannot write.
+//!
+//! There are two: whoever asks for one order never waits for those who read the history.
 
 use std::path::Path;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 
-use rusqlite::{Connection, params_from_iter, types::Value};
+use rusqlite::{Connection, OptionalExtension, params_from_iter, types::Value};
 use tokio::sync::oneshot;
 
 use super::embedded::{self, Row, failure, open_for_reading, trimmed_seq};
 use super::entry::Entry;
 use super::{Damage, LogError, Sum};
-use crate::domain::id::{PosId, Reference, Timestamp};
+use crate::domain::command::Event;
+use crate::domain::id::{PosId, Reference, Rev, Timestamp};
 use crate::domain::order::{Order, Status};
 use crate::limits;
 
@@ -21,10 +24,34 @@ pub enum ReadError {
     Log(#[from] LogError),
 }
 
+/// An entry without what became of it: all that readers of the feed are told, and much less to keep in memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Happening {
+    pub seq: u64,
+    pub pos: PosId,
+    pub rev: Rev,
+    pub at: Timestamp,
+    pub events: Vec<Event>,
+}
+
+impl From<Entry> for Happening {
+    fn from(entry: Entry) -> Happening {
+        Happening {
+            seq: entry.seq,
+            pos: entry.pos,
+            rev: entry.rev,
+            at: entry.at,
+            events: entry.events,
+        }
+    }
+}
+
 /// Entries after a place of the log.
 #[derive(Debug)]
 pub struct EntryPage {
-    pub entries: Vec<Entry>,
+    pub entries: Vec<Happening>,
+    /// Whether the log had more of them, that is, the page is full.
+    pub more: bool,
     /// Every entry of the question's POS up to this number is in `entries`, or was asked for before.
     pub read_to: u64,
     /// Entries up to this number were trimmed (but for each POS's newest).
@@ -51,29 +78,25 @@ pub struct OrderPage {
 
 type Question = Box<dyn FnOnce(&Connection) + Send>;
 
-/// A handle to the reader's thread, which ends when the last handle is gone.
+/// A handle to the reader's threads, which end when the last handle is gone.
 #[derive(Debug, Clone)]
 pub struct Reader {
-    questions: SyncSender<Question>,
+    /// One row, or names: answered in no time.
+    points: SyncSender<Question>,
+    /// Pages of entries and of orders.
+    scans: SyncSender<Question>,
 }
 
 impl Reader {
     pub fn open(file: &Path) -> Result<Reader, LogError> {
-        let connection = open_for_reading(file)?;
-        let (questions, waiting) = sync_channel::<Question>(limits::READS);
-        std::thread::Builder::new()
-            .name("log-reader".into())
-            .spawn(move || {
-                for question in waiting {
-                    question(&connection);
-                }
-            })
-            .map_err(|error| LogError::Failed(format!("no thread for the log's reader: {error}")))?;
-        Ok(Reader { questions })
+        Ok(Reader {
+            points: thread(file, "log-points")?,
+            scans: thread(file, "log-scans")?,
+        })
     }
 
     async fn ask<T: Send + 'static>(
-        &self,
+        questions: &SyncSender<Question>,
         question: impl FnOnce(&Connection) -> Result<T, LogError> + Send + 'static,
     ) -> Result<T, ReadError> {
         let (answer, answered) = oneshot::channel();
@@ -81,7 +104,7 @@ impl Reader {
             // Who asked may have gone.
             let _ = answer.send(question(connection));
         });
-        self.questions.try_send(question).map_err(|error| match error {
+        questions.try_send(question).map_err(|error| match error {
             TrySendError::Full(_) => ReadError::Busy,
             TrySendError::Disconnected(_) => LogError::Failed("the log's reader is gone".into()).into(),
         })?;
@@ -92,17 +115,16 @@ impl Reader {
     }
 
     pub async fn order(&self, reference: Reference) -> Result<Option<Order>, ReadError> {
-        self.ask(move |connection| embedded::order(connection, &reference))
-            .await
+        Reader::ask(&self.points, move |connection| embedded::order(connection, &reference)).await
     }
 
     pub async fn orders(&self, query: OrderQuery) -> Result<OrderPage, ReadError> {
-        self.ask(move |connection| orders(connection, &query)).await
+        Reader::ask(&self.scans, move |connection| orders(connection, &query)).await
     }
 
     /// Whether a POS was ever registered.
     pub async fn knows(&self, pos: PosId) -> Result<bool, ReadError> {
-        self.ask(move |connection| {
+        Reader::ask(&self.points, move |connection| {
             connection
                 .prepare_cached("SELECT EXISTS (SELECT 1 FROM head WHERE pos = ?1)")
                 .and_then(|mut statement| statement.query_row([pos.as_str()], |row| row.get(0)))
@@ -113,14 +135,51 @@ impl Reader {
 
     /// The names of POS that were ever registered, in order, after `cursor`.
     pub async fn names(&self, cursor: Option<PosId>, limit: usize) -> Result<Vec<PosId>, ReadError> {
-        self.ask(move |connection| names(connection, cursor.as_ref(), limit))
-            .await
+        Reader::ask(&self.points, move |connection| {
+            names(connection, cursor.as_ref(), limit)
+        })
+        .await
     }
 
     /// The entries after number `after`, of one POS or of all, at most a page.
     pub async fn entries(&self, after: u64, pos: Option<PosId>) -> Result<EntryPage, ReadError> {
-        self.ask(move |connection| entries(connection, after, pos.as_ref()))
-            .await
+        Reader::ask(&self.scans, move |connection| entries(connection, after, pos.as_ref())).await
+    }
+}
+
+fn thread(file: &Path, name: &str) -> Result<SyncSender<Question>, LogError> {
+    let connection = open_for_reading(file)?;
+    let (questions, waiting) = sync_channel::<Question>(limits::READS);
+    std::thread::Builder::new()
+        .name(name.into())
+        .spawn(move || {
+            for question in waiting {
+                question(&connection);
+            }
+        })
+        .map_err(|error| LogError::Failed(format!("no thread for the log's reader: {error}")))?;
+    Ok(questions)
+}
+
+/// What a page still takes. It takes one row always, or a row that is too large would be the end of all reading.
+struct Room {
+    empty: bool,
+    rows: usize,
+    bytes: usize,
+}
+
+impl Room {
+    fn new(rows: usize, bytes: usize) -> Room {
+        let empty = true;
+        Room { empty, rows, bytes }
+    }
+
+    fn takes(&mut self, body: &[u8]) -> bool {
+        let fits = self.empty || (self.rows > 0 && body.len() <= self.bytes);
+        self.empty = false;
+        self.rows = self.rows.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(body.len());
+        fits
     }
 }
 
@@ -149,31 +208,42 @@ fn entries(connection: &Connection, after: u64, pos: Option<&PosId>) -> Result<E
         Some(_) => format!("{COLUMNS} WHERE pos = ?3 AND seq > ?1 ORDER BY seq LIMIT ?2"),
         None => format!("{COLUMNS} WHERE seq > ?1 ORDER BY seq LIMIT ?2"),
     };
-    let mut values = vec![Value::from(after as i64), Value::from(limits::FEED_PAGE as i64)];
+    // One more than a page tells whether there are more.
+    let mut values = vec![Value::from(after as i64), Value::from(limits::FEED_PAGE as i64 + 1)];
     values.extend(pos.map(|pos| Value::from(pos.as_str().to_owned())));
     let mut statement = transaction.prepare_cached(&sql).map_err(failure)?;
-    let rows: Vec<Row> = statement
+    let rows = statement
         .query_map(params_from_iter(values), Row::read)
-        .and_then(Iterator::collect)
         .map_err(failure)?;
-    let entries = rows.iter().map(Row::verified).collect::<Result<Vec<_>, _>>()?;
+    let mut room = Room::new(limits::FEED_PAGE, limits::FEED_READ_BYTES);
+    let mut entries: Vec<Happening> = Vec::new();
+    let mut more = false;
+    for row in rows {
+        let row = row.map_err(failure)?;
+        if !room.takes(row.body()) {
+            more = true;
+            break;
+        }
+        entries.push(row.verified()?.into());
+    }
     match pos {
-        Some(_) => none_missing_of_one(&entries, trimmed_to)?,
+        Some(pos) => none_missing_of_one(&entries, place_before(&transaction, pos, after)?, trimmed_to)?,
         None => none_missing(&entries, after, trimmed_to)?,
     }
     let read_to = match entries.last() {
-        Some(last) if entries.len() == limits::FEED_PAGE => last.seq,
+        Some(last) if more => last.seq,
         _ => newest.max(after),
     };
     Ok(EntryPage {
         entries,
+        more,
         read_to,
         trimmed_to,
     })
 }
 
 /// Entries are numbered without a gap, so one that is not there was lost; but for those that were trimmed.
-fn none_missing(entries: &[Entry], after: u64, trimmed_to: u64) -> Result<(), Damage> {
+fn none_missing(entries: &[Happening], after: u64, trimmed_to: u64) -> Result<(), Damage> {
     let kept = entries.iter().filter(|entry| entry.seq > trimmed_to);
     for (expected, entry) in (after.max(trimmed_to) + 1..).zip(kept) {
         if entry.seq != expected {
@@ -183,15 +253,30 @@ fn none_missing(entries: &[Entry], after: u64, trimmed_to: u64) -> Result<(), Da
     Ok(())
 }
 
-/// So are a POS's revisions.
-fn none_missing_of_one(entries: &[Entry], trimmed_to: u64) -> Result<(), Damage> {
-    for pair in entries.windows(2) {
-        let expected = pair[0].rev.next();
-        if pair[1].rev != expected && pair[0].seq > trimmed_to {
-            return Err(missing(format!("revision {} of {}", expected.0, pair[0].pos)));
+/// So are a POS's revisions; `before` is what the first follows.
+fn none_missing_of_one(entries: &[Happening], mut before: Option<(u64, Rev)>, trimmed_to: u64) -> Result<(), Damage> {
+    for entry in entries {
+        if let Some((seq, rev)) = before
+            && seq > trimmed_to
+            && entry.rev != rev.next()
+        {
+            return Err(missing(format!("revision {} of {}", rev.next().0, entry.pos)));
         }
+        before = Some((entry.seq, entry.rev));
     }
     Ok(())
+}
+
+/// Number and revision of the POS's newest entry up to number `after`.
+fn place_before(connection: &Connection, pos: &PosId, after: u64) -> Result<Option<(u64, Rev)>, LogError> {
+    connection
+        .prepare_cached("SELECT seq, rev FROM entry WHERE pos = ?1 AND seq <= ?2 ORDER BY seq DESC LIMIT 1")
+        .and_then(|mut statement| {
+            statement
+                .query_row((pos.as_str(), after as i64), |row| Ok((row.get(0)?, Rev(row.get(1)?))))
+                .optional()
+        })
+        .map_err(failure)
 }
 
 fn missing(place: String) -> Damage {
@@ -228,19 +313,27 @@ fn orders(connection: &Connection, query: &OrderQuery) -> Result<OrderPage, LogE
     // One more than asked tells whether there is a next page.
     narrow("1 = 1 ORDER BY id DESC LIMIT ?{}", Value::from(limit as i64 + 1));
     let mut statement = connection.prepare_cached(&sql).map_err(failure)?;
-    let rows: Vec<(u64, String, Vec<u8>, [u8; 16])> = statement
+    let rows = statement
         .query_map(params_from_iter(values), |row| {
             Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
         })
-        .and_then(Iterator::collect)
         .map_err(failure)?;
-    let next = (rows.len() > limit).then(|| rows[limit - 1].0);
-    let orders = rows
-        .iter()
-        .take(limit)
-        .map(|(_, reference, body, sum)| embedded::verified_order(reference, body, Sum(*sum)))
-        .collect::<Result<Vec<_>, _>>()?;
-    Ok(OrderPage { orders, next })
+    let mut room = Room::new(limit, limits::ORDERS_PAGE_BYTES);
+    let mut page = OrderPage {
+        orders: Vec::new(),
+        next: None,
+    };
+    let mut last = None;
+    for row in rows {
+        let (id, reference, body, sum): (u64, String, Vec<u8>, [u8; 16]) = row.map_err(failure)?;
+        if !room.takes(&body) {
+            page.next = last;
+            break;
+        }
+        page.orders.push(embedded::verified_order(&reference, &body, Sum(sum))?);
+        last = Some(id);
+    }
+    Ok(page)
 }
 
 #[cfg(test)]

@@ -1,4 +1,8 @@
+use std::sync::Arc;
+use std::time::Duration;
+
 use super::*;
+use crate::domain::order::Metadata;
 use crate::log::samples::{Book, ended, open, order, pos_id, reference, registered, said};
 use crate::log::{Damage, Log};
 
@@ -36,7 +40,8 @@ async fn entries_are_read_as_they_were_written_of_one_pos_or_of_all() {
         book.write(&mut station.log, pos, 1, event);
     }
     let all = station.reader.entries(0, None).await.expect("read");
-    assert_eq!(all.entries, book.written);
+    let written: Vec<Happening> = book.written.into_iter().map(Happening::from).collect();
+    assert_eq!(all.entries, written);
     assert_eq!((all.read_to, all.trimmed_to), (4, 0));
     let after = station.reader.entries(2, None).await.expect("read");
     assert_eq!(seqs(&after), [3, 4]);
@@ -63,7 +68,8 @@ async fn a_page_of_entries_is_bounded_and_says_how_far_it_goes() {
         .log
         .commit(false, |batch| {
             book.append(batch, "P", 1, registered("P"))?;
-            (0..limits::FEED_PAGE).try_for_each(|_| book.append(batch, "P", 1, said("filling")))
+            // The shortest there is: a page of any other ends for its bytes.
+            (0..limits::FEED_PAGE).try_for_each(|_| book.append(batch, "P", 1, Event::Removed))
         })
         .expect("written");
     for pos in [None, Some(pos_id("P"))] {
@@ -75,6 +81,65 @@ async fn a_page_of_entries_is_bounded_and_says_how_far_it_goes() {
         let second = station.reader.entries(first.read_to, pos).await.expect("read");
         assert_eq!(seqs(&second), [limits::FEED_PAGE as u64 + 1]);
     }
+}
+
+/// An order whose stored form has a little more than `bytes`.
+fn large(name: &str, created_at: i64, bytes: usize) -> Order {
+    let mut order = order(name, "P", created_at);
+    order.content.metadata = Some(Metadata(Arc::from("x".repeat(bytes))));
+    order
+}
+
+#[tokio::test]
+async fn a_page_of_entries_is_bounded_in_bytes_and_has_one_always() {
+    let mut station = station();
+    let mut book = Book::default();
+    let third = limits::FEED_READ_BYTES / 3;
+    book.write(&mut station.log, "P", 1, registered("P"));
+    for (n, bytes) in [third, third, third, 2 * limits::FEED_READ_BYTES, third]
+        .into_iter()
+        .enumerate()
+    {
+        let ready = Event::OrderReady(Arc::new(large(&format!("T-{n}"), 1, bytes)));
+        book.write(&mut station.log, "P", 1, ready);
+    }
+    for pos in [None, Some(pos_id("P"))] {
+        let (mut after, mut pages) = (0, Vec::new());
+        loop {
+            let page = station.reader.entries(after, pos.clone()).await.expect("read");
+            pages.push(seqs(&page));
+            after = page.read_to;
+            if !page.more {
+                break;
+            }
+        }
+        assert_eq!(pages, [vec![1, 2, 3], vec![4], vec![5], vec![6]]);
+        assert_eq!(after, 6);
+    }
+}
+
+#[tokio::test]
+async fn one_order_is_read_while_a_page_is() {
+    let mut station = station();
+    station
+        .log
+        .commit(false, |batch| batch.put_order(&order("A", "P", 1)))
+        .expect("written");
+    let (end, ended) = sync_channel(1);
+    let page = Reader::ask(&station.reader.scans, move |_| {
+        ended.recv().map_err(|error| LogError::Failed(error.to_string()))
+    });
+    // The page's question is put first, and ends when the order was read.
+    let order = async {
+        let order = tokio::time::timeout(Duration::from_secs(20), station.reader.order(reference("A"))).await;
+        let names = tokio::time::timeout(Duration::from_secs(20), station.reader.names(None, 1)).await;
+        end.send(()).expect("the page is still being read");
+        (order, names)
+    };
+    let (page, (order, names)) = tokio::join!(biased; page, order);
+    page.expect("ended");
+    assert!(order.expect("at once").expect("read").is_some());
+    assert!(names.expect("at once").expect("read").is_empty());
 }
 
 #[tokio::test]
@@ -92,6 +157,25 @@ async fn a_damaged_entry_is_named_not_skipped() {
         panic!("{answer:?}")
     };
     assert_eq!(place, "entry 1 (point of sale P, revision 1)");
+}
+
+#[tokio::test]
+async fn an_entry_missing_between_two_pages_is_named() {
+    let mut station = station();
+    let mut book = Book::default();
+    book.write(&mut station.log, "P", 1, registered("P"));
+    for message in ["1", "2", "3"] {
+        book.write(&mut station.log, "P", 1, said(message));
+    }
+    let meddler = Connection::open(station.log.file()).expect("the file");
+    meddler.execute("DELETE FROM entry WHERE seq = 3", []).expect("meddled");
+    for (pos, missing) in [(None, "entry 3"), (Some(pos_id("P")), "revision 3 of P")] {
+        let answer = station.reader.entries(2, pos).await;
+        let Err(ReadError::Log(LogError::Damaged(Damage { place, .. }))) = answer else {
+            panic!("{answer:?}")
+        };
+        assert_eq!(place, missing);
+    }
 }
 
 async fn found(station: &Station, query: OrderQuery) -> (Vec<String>, Option<u64>) {
@@ -211,4 +295,36 @@ async fn pages_of_orders_follow_their_cursor() {
     let (names, next) = found(&station, OrderQuery::default()).await;
     assert_eq!(names, ["T-5"], "a page has one at least");
     assert!(next.is_some());
+}
+
+#[tokio::test]
+async fn a_page_of_orders_is_bounded_in_bytes_and_has_one_always() {
+    let mut station = station();
+    let third = limits::ORDERS_PAGE_BYTES / 3;
+    station
+        .log
+        .commit(false, |batch| {
+            for (n, bytes) in [third, 2 * limits::ORDERS_PAGE_BYTES, third, third, third]
+                .into_iter()
+                .enumerate()
+            {
+                batch.put_order(&large(&format!("T-{n}"), 1, bytes))?;
+            }
+            Ok(())
+        })
+        .expect("written");
+    let mut query = OrderQuery {
+        limit: limits::PAGE_MAX,
+        ..OrderQuery::default()
+    };
+    let mut pages = Vec::new();
+    loop {
+        let (names, next) = found(&station, query.clone()).await;
+        pages.push(names.join(" "));
+        query.cursor = next;
+        if next.is_none() {
+            break;
+        }
+    }
+    assert_eq!(pages, ["T-4 T-3", "T-2", "T-1", "T-0"]);
 }
