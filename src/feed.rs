@@ -30,10 +30,13 @@ pub struct Feed {
     one: DashMap<PosId, broadcast::Sender<News>>,
     /// The newest entry that has been told.
     head: AtomicU64,
-    /// How far each follower has read; for the lag that an operator watches.
+    /// How far each follower has read, for the lag that an operator watches; one that waits for news has read it all.
     followers: DashMap<u64, Arc<AtomicU64>>,
     next_follower: AtomicU64,
 }
+
+/// The position of a follower that waits: of a quiet POS nothing may come for days.
+const READ_ALL: u64 = u64::MAX;
 
 /// Where a follower begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -222,6 +225,7 @@ impl Follower {
             if let Some(news) = self.ready().await? {
                 return Ok(news);
             }
+            self.position.store(READ_ALL, Ordering::Relaxed);
             match self.listener().recv().await {
                 Ok(news) if self.is_news(&news) => return Ok(self.told(news)),
                 Ok(_) => {}

@@ -116,3 +116,21 @@ async fn a_follower_far_behind_reads_a_little_at_a_time_and_all_of_it() {
         assert_eq!(told, (1..=written).collect::<Vec<_>>());
     }
 }
+
+#[tokio::test]
+async fn who_waits_for_a_quiet_pos_is_not_behind() {
+    let (_folder, log) = trimmed();
+    let feed = Arc::new(Feed::new(Reader::open(&log.file()).expect("a reader"), 6));
+    let quiet = PosId::parse("Q").expect("a name");
+    let mut waiting = feed.follow(Some(quiet), After::Now).await.expect("from now on");
+    tokio::select! {
+        biased;
+        news = waiting.next() => panic!("nothing happened: {news:?}"),
+        () = std::future::ready(()) => {}
+    }
+    let idle = feed.follow(Some(pos()), After::Now).await.expect("from now on");
+    feed.publish(entry(7).into());
+    assert_eq!(feed.lag(), 1, "the other one has news and does not read");
+    drop(idle);
+    assert_eq!(feed.lag(), 0);
+}
