@@ -124,7 +124,7 @@ pub(super) fn order(body: &Field<'_>, currency: Currency) -> Read<(Option<Refere
         (Some(items), None) => item_list(&items, currency)?,
         (None, Some(amount)) => short_form(&mut object, &amount, currency)?,
         (Some(_), Some(amount)) => return Err(amount.bad("must be left out where items are given")),
-        (None, None) => return Err(object.require("items").expect_err("taken just now")),
+        (None, None) => return Err(without_items(object)),
     };
     let content = Content {
         items,
@@ -137,10 +137,20 @@ pub(super) fn order(body: &Field<'_>, currency: Currency) -> Read<(Option<Refere
             field.word("report, refund or accept", late_payment)
         })?,
     };
-    object.finish(
-        "external_reference, items (or amount, title and description), expires_in_seconds, metadata and late_payment",
-    )?;
+    object.finish(ORDER_FIELDS)?;
     Ok((reference, content))
+}
+
+const ORDER_FIELDS: &str =
+    "external_reference, items (or amount, title and description), expires_in_seconds, metadata and late_payment";
+
+/// A misspelled name is more to the point than what is missing because of it.
+fn without_items(mut object: Object<'_>) -> Bad {
+    let missing = object.require("items").expect_err("neither it nor `amount` is there");
+    for known in ["title", "description", "expires_in_seconds", "metadata", "late_payment"] {
+        object.take(known);
+    }
+    object.finish(ORDER_FIELDS).err().unwrap_or(missing)
 }
 
 fn item_list(field: &Field<'_>, currency: Currency) -> Read<Items> {

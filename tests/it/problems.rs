@@ -215,6 +215,7 @@ const ORDERS: &[(&str, &str, &str)] = &[
         "/items/0/sku_number",
     ),
     // Unknown and repeated.
+    (r#"{"amont":"1","title":"a"}"#, "unknown_field", "/amont"),
     (r#"{"amount":"1","title":"a","titel":"a"}"#, "unknown_field", "/titel"),
     (
         r#"{"amount":"1","title":"a","currency_id":"ARS"}"#,
