@@ -224,22 +224,6 @@ impl Action {
 
 impl Event {
     /// The order it is about.
-    pub fn facts(&self) -> Option<Facts> {
-        match self {
-            Event::Registered(_) | Event::Changed(_) | Event::Removed | Event::StateChanged { .. } => None,
-            Event::OrderReady(order) => Some(order.facts()),
-            Event::OrderShown(facts)
-            | Event::OrderReplaced(facts)
-            | Event::OrderExpired(facts)
-            | Event::OrderCanceled { facts, .. }
-            | Event::OrderPaid { facts, .. }
-            | Event::PaymentPartial { facts, .. }
-            | Event::LatePayment { facts, .. }
-            | Event::Overpaid { facts, .. }
-            | Event::DeliveryReported { facts, .. } => Some(facts.clone()),
-        }
-    }
-
     pub fn reference(&self) -> Option<&Reference> {
         match self {
             Event::Registered(_) | Event::Changed(_) | Event::Removed | Event::StateChanged { .. } => None,
