@@ -28,10 +28,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
+use serde::de::DeserializeOwned;
 
-use client::{Place, Session};
+use client::{Pages, Place, Session};
 pub use exit::{Exit, Failure};
 pub use screen::Screen;
+use screen::{Cell, Table};
 
 use crate::config;
 
@@ -159,6 +161,25 @@ pub fn parse() -> Result<Cli, ExitCode> {
             Exit::Ok.into()
         }
     })
+}
+
+/// Shows a list page by page: a table, or the rows as the server wrote them.
+async fn show_rows<T: DeserializeOwned>(
+    mut pages: Pages<'_>,
+    mut table: Table,
+    row_of: impl Fn(T) -> Vec<Cell>,
+    json: bool,
+    screen: &mut Screen<'_>,
+) -> Result<(), Failure> {
+    while let Some(rows) = pages.next().await? {
+        if json {
+            rows.iter().try_for_each(|row| screen.json(row.get()))?;
+        } else {
+            let rows = rows.iter().map(|row| client::parse(row.get()).map(&row_of));
+            table.rows(screen, rows.collect::<Result<_, _>>()?)?;
+        }
+    }
+    Ok(())
 }
 
 /// A request's body. Ours are structs of strings and numbers, and cannot fail to be JSON.

@@ -8,10 +8,10 @@ use clap::{Args, Subcommand};
 use hyper::Method;
 use serde::Serialize;
 
-use super::client::{Pages, Session, parse};
+use super::client::{Pages, Session};
 use super::screen::{Cell, Table};
 use super::wire::{Delivery, Item, Order};
-use super::{Environment, Failure, Options, Screen, body};
+use super::{Environment, Failure, Options, Screen, body, show_rows};
 use crate::domain::id::{PosId, Reference};
 use crate::limits;
 
@@ -303,20 +303,9 @@ async fn list(mut session: Session, args: &ListArgs, json: bool, screen: &mut Sc
         ("status", args.status.as_deref()),
         ("since", args.since.as_deref()),
     ];
-    let mut pages = Pages::new(&mut session, "/v1/orders", &filters, Some(args.limit));
-    let mut table = Table::new(&["REFERENCE", "POS", "STATUS", "AMOUNT", "", "CREATED"]);
-    while let Some(rows) = pages.next().await? {
-        if json {
-            rows.iter().try_for_each(|row| screen.json(row.get()))?;
-        } else {
-            let rows = rows
-                .iter()
-                .map(|row| parse(row.get()).map(row_of))
-                .collect::<Result<_, _>>()?;
-            table.rows(screen, rows)?;
-        }
-    }
-    Ok(())
+    let pages = Pages::new(&mut session, "/v1/orders", &filters, Some(args.limit));
+    let table = Table::new(&["REFERENCE", "POS", "STATUS", "AMOUNT", "", "CREATED"]);
+    show_rows(pages, table, row_of, json, screen).await
 }
 
 fn row_of(order: Order) -> Vec<Cell> {

@@ -7,12 +7,12 @@ use clap::{Args, Subcommand};
 use hyper::Method;
 use serde::Serialize;
 
-use super::client::{Pages, Session, parse};
+use super::client::{Pages, Session};
 use super::import::{self, ImportArgs};
 use super::screen::{Cell, Table};
 use super::url::{self, UrlArgs};
 use super::wire::{Order, Pos};
-use super::{Environment, Failure, Options, Screen, body};
+use super::{Environment, Failure, Options, Screen, body, show_rows};
 use crate::domain::id::PosId;
 
 /// Registers points of sale, and shows them
@@ -213,20 +213,9 @@ async fn add(
 }
 
 async fn list(mut session: Session, limit: Option<usize>, json: bool, screen: &mut Screen<'_>) -> Result<(), Failure> {
-    let mut pages = Pages::new(&mut session, "/v1/pos", &[], limit);
-    let mut table = Table::new(&["POS", "STATE", "ACCOUNT", "KEYS", "ORDER", "AMOUNT", "STATUS", "NAME"]);
-    while let Some(rows) = pages.next().await? {
-        if json {
-            rows.iter().try_for_each(|row| screen.json(row.get()))?;
-        } else {
-            let rows = rows
-                .iter()
-                .map(|row| parse(row.get()).map(row_of))
-                .collect::<Result<_, _>>()?;
-            table.rows(screen, rows)?;
-        }
-    }
-    Ok(())
+    let pages = Pages::new(&mut session, "/v1/pos", &[], limit);
+    let table = Table::new(&["POS", "STATE", "ACCOUNT", "KEYS", "ORDER", "AMOUNT", "STATUS", "NAME"]);
+    show_rows(pages, table, row_of, json, screen).await
 }
 
 fn row_of(pos: Pos) -> Vec<Cell> {

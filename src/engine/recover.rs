@@ -40,7 +40,7 @@ pub(super) fn recover(log: &Log, views: &Views, clock: &Clock) -> Result<(), Log
     for record in records {
         let pos = &record.pos;
         views.set_timers(&pos.id, None, Some(pos), now);
-        slots.extend(views.slot(pos));
+        slots.extend(views.new_slot(pos));
         views.metrics.count(None, Some(pos));
         views.registry.insert(pos.id.clone(), record);
     }

@@ -78,7 +78,7 @@ impl Views {
     }
 
     fn set_slot(&self, before: Option<&Pos>, after: Option<&Pos>) {
-        let key = |pos: Option<&Pos>| pos.and_then(|pos| pos.registration.keys.as_ref()).map(Key::from);
+        let key = |pos: Option<&Pos>| pos.and_then(key_of);
         let place = |pos: Option<&Pos>| pos.map(|pos| (pos.registration.keys.clone(), pos.registration.url_secret));
         if place(before) != place(after) {
             // In one commit another POS may have taken over the keys, and be in the table already: its slot stays.
@@ -87,14 +87,14 @@ impl Views {
             if let Some(key) = left.filter(|key| self.table.get(key).is_some_and(|slot| own(&slot))) {
                 self.table.remove(&key);
             }
-            if let Some(slot) = after.and_then(|pos| self.slot(pos)) {
+            if let Some(slot) = after.and_then(|pos| self.new_slot(pos)) {
                 self.table.insert(slot);
             }
         } else if let (Some(before), Some(after)) = (before, after) {
             let told_the_same = polls_are_told_the_same(before, after);
             let renewed = after.registration.require_lease && before.lease != after.lease;
             if (!told_the_same || renewed)
-                && let Some(slot) = key(Some(after)).and_then(|key| self.table.get(&key))
+                && let Some(slot) = self.slot_of(after)
             {
                 match self.timers.get(&after.id, Kind::Lease) {
                     Some(lapse) if told_the_same => slot.renew(lapse),
@@ -108,8 +108,7 @@ impl Views {
     pub(super) fn ring_again(&self) {
         let is_ready = |pos: &Pos| open_status(Some(pos)) == Some(Status::Ready);
         for record in self.registry.iter().filter(|record| is_ready(&record.pos)) {
-            let key = record.pos.registration.keys.as_ref().map(Key::from);
-            if let Some(slot) = key.and_then(|key| self.table.get(&key)) {
+            if let Some(slot) = self.slot_of(&record.pos) {
                 slot.ring_again();
             }
         }
@@ -119,9 +118,8 @@ impl Views {
     pub(super) fn redialect(&self) {
         for record in &self.registry {
             let pos = &record.pos;
-            let key = pos.registration.keys.as_ref().map(Key::from);
-            if let (Standing::Waiting(_) | Standing::Withheld(_), Some(key)) = (pos.standing(), key)
-                && let Some(slot) = self.table.get(&key)
+            if let Standing::Waiting(_) | Standing::Withheld(_) = pos.standing()
+                && let Some(slot) = self.slot_of(pos)
             {
                 slot.set(self.reply(pos));
             }
@@ -142,9 +140,14 @@ impl Views {
         }
     }
 
-    /// The POS as polls see it, if it can be polled.
-    pub(super) fn slot(&self, pos: &Pos) -> Option<Arc<Slot>> {
-        let key = Key::from(pos.registration.keys.as_ref()?);
+    /// Where polls find the POS, if they do.
+    fn slot_of(&self, pos: &Pos) -> Option<Arc<Slot>> {
+        self.table.get(&key_of(pos)?)
+    }
+
+    /// The POS as polls will see it, if it can be polled.
+    pub(super) fn new_slot(&self, pos: &Pos) -> Option<Arc<Slot>> {
+        let key = key_of(pos)?;
         let tags = if pos.registration.url_secret {
             self.table.secrets().tags(&pos.id)
         } else {
@@ -161,6 +164,10 @@ impl Views {
     }
 }
 
+fn key_of(pos: &Pos) -> Option<Key> {
+    pos.registration.keys.as_ref().map(Key::from)
+}
+
 /// An order keeps its reply, to the byte, for as long as it is offered.
 fn polls_are_told_the_same(before: &Pos, after: &Pos) -> bool {
     before.registration == after.registration
@@ -170,7 +177,7 @@ fn polls_are_told_the_same(before: &Pos, after: &Pos) -> bool {
         }
 }
 
-/// Whether an order counts as shown; for the gauges.
+/// What the open order is, if there is one.
 pub(super) fn open_status(pos: Option<&Pos>) -> Option<Status> {
     pos.and_then(|pos| pos.open.as_ref()).map(|order| order.status)
 }

@@ -380,9 +380,12 @@ impl Stage {
             staged.rev = entry.rev;
             written = Some(entry);
         }
-        let registered = matches!(job.command, Command::Register(_));
-        let record = staged.state.clone().filter(|_| registered).map(|pos| Record {
-            pos,
+        let registered = staged
+            .state
+            .as_ref()
+            .filter(|_| matches!(job.command, Command::Register(_)));
+        let record = registered.map(|pos| Record {
+            pos: pos.clone(),
             rev: staged.rev,
             sum: staged.sum,
         });

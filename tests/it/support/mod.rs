@@ -5,3 +5,23 @@ pub mod http;
 pub mod log;
 pub mod process;
 pub mod station;
+
+use std::path::Path;
+
+/// The part of a configuration that keeps all in one folder, on ports that are free.
+pub fn places(folder: &Path) -> String {
+    let folder = folder.display();
+    format!(
+        r#"
+[poll]
+listen = "127.0.0.1:0"
+threads = 2
+[control]
+socket = "{folder}/control.sock"
+[admin]
+listen = "127.0.0.1:0"
+[data]
+dir = "{folder}/data"
+"#
+    )
+}

@@ -75,24 +75,13 @@ pub fn run(program: &str, arguments: &[&str], last: &Path) -> bool {
 
 /// A configuration that keeps all in one folder. The accounts come last, so that a test can say more of theirs.
 pub fn config(folder: &Path) -> String {
-    let folder = folder.display();
-    format!(
-        r#"
-[poll]
-listen = "127.0.0.1:0"
-threads = 2
-[control]
-socket = "{folder}/control.sock"
-[admin]
-listen = "127.0.0.1:0"
-[data]
-dir = "{folder}/data"
+    super::places(folder)
+        + r#"
 [[account]]
 id = "main"
 collector_id = 178106235
 site = "MLA"
 "#
-    )
 }
 
 /// How the server is started.

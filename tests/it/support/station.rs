@@ -76,19 +76,11 @@ impl Station {
 
     /// The configuration as it is read anew.
     pub fn config(&self) -> Config {
-        let folder = self.folder.path().display();
+        let places = super::places(self.folder.path());
         let accounts = &self.setup.accounts;
         let text = format!(
             r#"
-[poll]
-listen = "127.0.0.1:0"
-threads = 2
-[control]
-socket = "{folder}/control.sock"
-[admin]
-listen = "127.0.0.1:0"
-[data]
-dir = "{folder}/data"
+{places}
 [[account]]
 id = "test"
 collector_id = 178106235
