@@ -41,8 +41,17 @@ pub const QUANTITY: u32 = 1_000_000;
 pub const AMOUNT_INTEGER_DIGITS: usize = 12;
 /// `metadata` comes back in every event of the order, so it is paid for many times.
 pub const METADATA_LEN: usize = 4 * 1024;
-/// Why a delivery failed, in the controller's words.
+/// Why a delivery failed, in the controller's words; or a refund, in Mercado Pago's.
 pub const REASON_LEN: usize = 255;
+/// A UUID has 36 characters; some clients send hashes in base64.
+pub const IDEMPOTENCY_KEY_LEN: usize = 128;
+/// Refunds of one order. Mercado Pago takes 20 parts of one payment.
+pub const REFUNDS: usize = 64;
+/// Pending, rejected and odd payments of one order that are told and remembered. A rejected one costs the customer
+/// nothing, so more would let anybody fill the log.
+pub const SIGHTINGS: usize = 64;
+/// Of these, and of reversals, what one entry tells; the next look tells the rest.
+pub const NEWS_PER_ENTRY: usize = 8;
 
 // --- configuration ----------------------------------------------------------------------------------------------
 

@@ -27,7 +27,7 @@ use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
 use ring::digest;
 
 use crate::config::Secret;
-use crate::domain::account::Payee;
+use crate::domain::account::{DeliveryFailed, Payee};
 use crate::domain::command::{Command, Event, Push};
 use crate::domain::id::{AccountId, PosId, Reference, Timestamp};
 use crate::domain::order::{CancelReason, Status};
@@ -370,9 +370,11 @@ impl Settings {
     async fn deliver(&self, reference: &str, body: Incoming) -> Answered {
         let report = read::delivery(&json::body(&whole(body).await?)?)?;
         let order = self.order(reference).await?;
+        let account = self.accounts.get(&order.account);
         let command = Command::Deliver {
             reference: order.reference.clone(),
             report,
+            failed: account.map_or(DeliveryFailed::Report, |account| account.delivery_failed),
         };
         let applied = self.engine.submit(order.pos.clone(), command).await?;
         Ok(Answer::ok(&write::order(&applied.order.unwrap_or(order))))

@@ -156,6 +156,17 @@ impl From<Refusal> for Problem {
                 pointer: Some("/amount".into()),
                 ..Problem::new(StatusCode::BAD_REQUEST, "invalid_field", detail)
             },
+            Refusal::RefundAmount(_) => Problem {
+                pointer: Some("/amount".into()),
+                ..Problem::new(StatusCode::BAD_REQUEST, "invalid_field", detail)
+            },
+            Refusal::PaymentUnknown(payment) => Problem {
+                pointer: Some("/payment".into()),
+                ..Problem::new(StatusCode::NOT_FOUND, "payment_unknown", detail)
+            }
+            .with("payment", payment),
+            Refusal::RefundKeyUsed => conflict("refund_key_used"),
+            Refusal::TooManyRefunds => conflict("refunds_too_many"),
             Refusal::ModeNotServed(mode) => {
                 Problem::new(StatusCode::NOT_IMPLEMENTED, "mode_not_served", detail).with("mode", mode.as_str())
             }

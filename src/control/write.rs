@@ -7,7 +7,8 @@ use crate::domain::account::LatePayment;
 use crate::domain::command::Event;
 use crate::domain::id::Timestamp;
 use crate::domain::money::Money;
-use crate::domain::order::{Delivery, Facts, Item, Metadata, Order, Payment};
+use crate::domain::order::{Delivery, Facts, Item, Metadata, Order};
+use crate::domain::payment::{Payment, Refund, RefundState, Sighting};
 use crate::domain::pos::{PollKey, Pos, Registration, Standing};
 use crate::engine::Record;
 use crate::limits;
@@ -114,8 +115,7 @@ pub(super) struct OrderView<'a> {
     ended_at: Option<Time>,
     late_payment: &'static str,
     payments: Vec<PaymentView>,
-    /// None are made yet.
-    refunds: [(); 0],
+    refunds: Vec<RefundView<'a>>,
     delivery: Option<DeliveryView<'a>>,
 }
 
@@ -137,8 +137,8 @@ pub(super) fn order(order: &Order) -> OrderView<'_> {
             LatePayment::Refund => "refund",
             LatePayment::Accept => "accept",
         },
-        payments: order.payments.iter().map(payment).collect(),
-        refunds: [],
+        payments: order.payments.iter().map(|paid| payment_of(order, paid)).collect(),
+        refunds: order.refunds.iter().map(refund).collect(),
         delivery: order
             .delivery
             .as_ref()
@@ -187,16 +187,61 @@ struct PaymentView {
     amount: Digits,
     status: &'static str,
     approved_at: Option<Time>,
+    /// What others took back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reversed: Option<Digits>,
 }
 
-/// Only approved payments are recorded.
+/// Only approved payments are recorded; others may have taken them back since.
 fn payment(payment: &Payment) -> PaymentView {
     PaymentView {
         id: payment.id,
         merchant_order: payment.merchant_order,
         amount: Digits(payment.amount),
-        status: "approved",
+        status: payment.reversed.map_or("approved", |reversed| reversed.how.as_str()),
         approved_at: payment.approved_at.map(Time),
+        reversed: payment.reversed.map(|reversed| Digits(reversed.amount)),
+    }
+}
+
+/// As Mercado Pago calls it: a payment of which a part is left stays `approved`.
+fn payment_of(order: &Order, paid: &Payment) -> PaymentView {
+    let status = match paid.reversed {
+        _ if !order.left_of(paid).is_zero() => "approved",
+        Some(reversed) => reversed.how.as_str(),
+        None => "refunded",
+    };
+    PaymentView {
+        status,
+        ..payment(paid)
+    }
+}
+
+#[derive(Serialize)]
+struct RefundView<'a> {
+    /// Mercado Pago's number, once it is done.
+    id: Option<u64>,
+    payment: u64,
+    amount: Digits,
+    status: &'static str,
+    cause: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+}
+
+fn refund(refund: &Refund) -> RefundView<'_> {
+    let (id, reason) = match &refund.state {
+        RefundState::Requested => (None, None),
+        RefundState::Done(id) => (Some(*id), None),
+        RefundState::Failed(why) => (None, Some(why.as_str())),
+    };
+    RefundView {
+        id,
+        payment: refund.payment,
+        amount: Digits(refund.amount),
+        status: refund.state.as_str(),
+        cause: refund.cause.as_str(),
+        reason,
     }
 }
 
@@ -293,6 +338,12 @@ struct Rest<'a> {
     reason: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     payments: Option<Vec<PaymentView>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payment: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    merchant_order: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refunds: Option<Vec<RefundView<'a>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     late: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -454,6 +505,74 @@ fn event_view(event: &Event) -> (&'static str, Option<FactsView<'_>>, Rest<'_>) 
                 },
             )
         }
+        Event::DeliveryOverdue(about) => of_order("delivery_overdue", about, Rest::default()),
+        Event::PaymentSeen { facts: about, sighting } => {
+            let (kind, rest) = seen(sighting);
+            of_order(kind, about, rest)
+        }
+        Event::PaymentReversed {
+            facts: about,
+            payment: reversed,
+        } => {
+            let payments = Some(vec![payment(reversed)]);
+            of_order(
+                "payment_reversed",
+                about,
+                Rest {
+                    payments,
+                    ..Rest::default()
+                },
+            )
+        }
+        Event::RefundRequested { facts: about, refunds } => {
+            let refunds = Some(refunds.iter().map(refund).collect());
+            of_order(
+                "refund_requested",
+                about,
+                Rest {
+                    refunds,
+                    ..Rest::default()
+                },
+            )
+        }
+        Event::RefundEnded {
+            facts: about,
+            refund: ended,
+        } => {
+            let kind = match ended.state {
+                RefundState::Failed(_) => "refund_failed",
+                RefundState::Requested | RefundState::Done(_) => "refund_done",
+            };
+            let refunds = Some(vec![refund(ended)]);
+            of_order(
+                kind,
+                about,
+                Rest {
+                    refunds,
+                    ..Rest::default()
+                },
+            )
+        }
+    }
+}
+
+fn seen(sighting: &Sighting) -> (&'static str, Rest<'static>) {
+    let of = |payment| Rest {
+        payment: Some(payment),
+        ..Rest::default()
+    };
+    match sighting {
+        Sighting::Pending(payment) => ("payment_pending", of(*payment)),
+        Sighting::Rejected(payment) => ("payment_rejected", of(*payment)),
+        Sighting::Suspect(suspect) => (
+            "payment_suspect",
+            Rest {
+                payment: suspect.payment,
+                merchant_order: Some(suspect.merchant_order),
+                reason: Some(suspect.why.as_str()),
+                ..Rest::default()
+            },
+        ),
     }
 }
 

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use super::account::{LatePayment, Payee};
-use super::id::{AccountId, PosId, Reference, Timestamp};
+use super::account::{DeliveryFailed, LatePayment, Payee};
+use super::id::{AccountId, IdempotencyKey, PosId, Reference, Timestamp};
 use super::money::{BadAmount, Money};
-use super::order::{CancelReason, Content, Delivery, Facts, Order, Payment, Reason, Status};
+use super::order::{CancelReason, Content, Delivery, Facts, Order, Reason, Status};
+use super::payment::{Findings, Payment, Refund, RefundState, Sighting};
 use super::pos::{Message, Mode, Registration, Waiting, Word};
+use crate::limits;
 
 /// One thing asked of one POS.
 #[derive(Debug, Clone)]
@@ -28,6 +30,13 @@ pub enum Command {
     Deliver {
         reference: Reference,
         report: Report,
+        /// The account's policy.
+        failed: DeliveryFailed,
+    },
+    /// Gives money back; the amount is read in the order's currency.
+    Refund {
+        reference: Reference,
+        wanted: Wanted,
     },
 
     /// The first poll that saw the order.
@@ -42,10 +51,20 @@ pub enum Command {
     LapseLease {
         until: Timestamp,
     },
-    /// All approved payments that Mercado Pago's API knows of the order, each verified to be ours.
+    /// All that Mercado Pago's API knows of the order's money.
     Settle {
         reference: Reference,
-        payments: Vec<Payment>,
+        findings: Findings,
+    },
+    /// What became of a refund at Mercado Pago.
+    Refunded {
+        reference: Reference,
+        number: u32,
+        state: RefundState,
+    },
+    /// The controller has said nothing of the product for too long.
+    Overdue {
+        reference: Reference,
     },
 }
 
@@ -59,6 +78,14 @@ pub struct Push {
     /// The account's policy; the content may override it.
     pub late_payment: LatePayment,
     pub replace: bool,
+}
+
+/// A refund as the controller asks for it.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    pub key: IdempotencyKey,
+    pub payment: Option<u64>,
+    pub amount: Option<String>,
 }
 
 /// The delivery report as sent; its amount is read in the order's currency.
@@ -79,7 +106,10 @@ impl Command {
             Command::Deliver { reference, .. }
             | Command::Shown { reference }
             | Command::Expire { reference }
-            | Command::Settle { reference, .. } => Some(reference),
+            | Command::Refund { reference, .. }
+            | Command::Settle { reference, .. }
+            | Command::Refunded { reference, .. }
+            | Command::Overdue { reference } => Some(reference),
             Command::Register(_)
             | Command::Remove
             | Command::Say { .. }
@@ -94,6 +124,9 @@ impl Command {
     pub fn may_use_reserve(&self) -> bool {
         match self {
             Command::Settle { .. }
+            | Command::Refunded { .. }
+            | Command::Refund { .. }
+            | Command::Overdue { .. }
             | Command::Deliver { .. }
             | Command::Cancel { .. }
             | Command::Expire { .. }
@@ -109,7 +142,7 @@ impl Command {
     }
 
     /// Every name that `name` gives.
-    pub const NAMES: [&'static str; 11] = [
+    pub const NAMES: [&'static str; 14] = [
         "register",
         "remove",
         "state",
@@ -121,6 +154,9 @@ impl Command {
         "expire",
         "lapse_lease",
         "settle",
+        "refund",
+        "refunded",
+        "overdue",
     ];
 
     /// For logs and metrics.
@@ -137,6 +173,9 @@ impl Command {
             Command::Expire { .. } => "expire",
             Command::LapseLease { .. } => "lapse_lease",
             Command::Settle { .. } => "settle",
+            Command::Refund { .. } => "refund",
+            Command::Refunded { .. } => "refunded",
+            Command::Overdue { .. } => "overdue",
         }
     }
 }
@@ -188,6 +227,27 @@ pub enum Event {
         facts: Facts,
         delivery: Delivery,
     },
+    DeliveryOverdue(Facts),
+    /// A payment that brings no money, or not to us.
+    PaymentSeen {
+        facts: Facts,
+        sighting: Sighting,
+    },
+    /// Others than us took a recorded payment back, wholly or in part.
+    PaymentReversed {
+        facts: Facts,
+        payment: Payment,
+    },
+    /// Money will go back: from now on it is the tracker's to do.
+    RefundRequested {
+        facts: Facts,
+        refunds: Vec<Refund>,
+    },
+    /// It went back, or did not.
+    RefundEnded {
+        facts: Facts,
+        refund: Refund,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -231,6 +291,11 @@ impl Event {
             Event::OrderShown(facts)
             | Event::OrderReplaced(facts)
             | Event::OrderExpired(facts)
+            | Event::DeliveryOverdue(facts)
+            | Event::PaymentSeen { facts, .. }
+            | Event::PaymentReversed { facts, .. }
+            | Event::RefundRequested { facts, .. }
+            | Event::RefundEnded { facts, .. }
             | Event::OrderCanceled { facts, .. }
             | Event::OrderPaid { facts, .. }
             | Event::PaymentPartial { facts, .. }
@@ -264,6 +329,14 @@ pub enum Refusal {
     DeliveryContradicts,
     #[error("amount {0}")]
     DeliveryAmount(BadDelivery),
+    #[error("amount {0}")]
+    RefundAmount(BadRefund),
+    #[error("no payment {0} is recorded for this order")]
+    PaymentUnknown(u64),
+    #[error("this Idempotency-Key was used for another refund of this order")]
+    RefundKeyUsed,
+    #[error("an order has at most {} refunds", limits::REFUNDS)]
+    TooManyRefunds,
     #[error("the point of sale was given to the account {0} while the order came in: push it again")]
     AccountChanged(AccountId),
     #[error("orders cannot be placed on a point of sale of mode {}", .0.as_str())]
@@ -279,6 +352,14 @@ pub enum Used {
     OtherContent(&'static str),
     #[error("references are compared without regard to case, and {0} was used before")]
     OtherCase(Reference),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadRefund {
+    #[error("{0}")]
+    Amount(#[from] BadAmount),
+    #[error("must be at most {0}: that is left of what was paid")]
+    TooMuch(Money),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

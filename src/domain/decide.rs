@@ -5,12 +5,14 @@
 
 use std::sync::Arc;
 
-use super::account::LatePayment;
-use super::command::{Action, BadDelivery, Command, Event, NewState, Push, Refusal, Report, Used};
+use super::account::DeliveryFailed;
+use super::command::{BadDelivery, Command, Event, NewState, Push, Refusal, Report, Used};
 use super::id::{PosId, Reference, Timestamp};
 use super::money::Money;
-use super::order::{CancelReason, Delivery, Order, Payment, Status};
+use super::order::{CancelReason, Delivery, Order, Status};
+use super::payment::{Refund, RefundState};
 use super::pos::{Mode, Pos, Registration, State, Waiting, Word};
+use super::settle::{end, not_delivered, refund, settle};
 
 /// What a command names beyond its own POS.
 #[derive(Debug, Clone, Copy, Default)]
@@ -35,8 +37,13 @@ pub fn decide(state: &State, beyond: Beyond<'_>, command: &Command, now: Timesta
     match (command, state) {
         (Command::Register(registration), pos) => register(pos.as_ref(), beyond, registration).and_then(with),
         // An order outlives the registration of its POS: nobody may lose its money, or a product's fate, by a removal.
-        (Command::Settle { payments, .. }, pos) => with(settle(own(pos, beyond.order)?, payments)),
-        (Command::Deliver { report, .. }, pos) => deliver(own(pos, beyond.order)?, report).and_then(with),
+        (Command::Settle { findings, .. }, pos) => with(settle(own(pos, beyond.order)?, findings)),
+        (Command::Deliver { report, failed, .. }, pos) => {
+            deliver(own(pos, beyond.order)?, report, *failed).and_then(with)
+        }
+        (Command::Overdue { .. }, pos) => with(overdue(own(pos, beyond.order)?)),
+        (Command::Refund { wanted, .. }, pos) => refund(own(pos, beyond.order)?, wanted).and_then(with),
+        (Command::Refunded { number, state, .. }, pos) => with(refunded(own(pos, beyond.order)?, *number, state)),
         (_, None) => Err(Refusal::PosUnknown),
         (Command::Remove, Some(pos)) => remove(pos),
         (Command::Say { word, lease_seconds }, Some(pos)) => say(pos, word, *lease_seconds, now),
@@ -214,7 +221,10 @@ fn push_order(pos: &Pos, known: Option<&Order>, push: &Push, now: Timestamp) -> 
         ended_at: None,
         canceled_for: None,
         payments: Vec::new(),
+        refunds: Vec::new(),
+        sightings: Vec::new(),
         delivery: None,
+        overdue_at: None,
     })));
     Ok(events)
 }
@@ -230,7 +240,7 @@ fn same_again(pos: &Pos, known: &Order, push: &Push) -> Option<Used> {
     }
 }
 
-fn deliver(order: &Order, report: &Report) -> Result<Vec<Event>, Refusal> {
+fn deliver(order: &Order, report: &Report, failed: DeliveryFailed) -> Result<Vec<Event>, Refusal> {
     if order.status != Status::Paid {
         return Err(Refusal::OrderNotPaid(order.status));
     }
@@ -246,10 +256,12 @@ fn deliver(order: &Order, report: &Report) -> Result<Vec<Event>, Refusal> {
         },
     };
     match &order.delivery {
-        None => Ok(vec![Event::DeliveryReported {
-            facts: order.facts(),
-            delivery,
-        }]),
+        None => {
+            let back = not_delivered(order, &delivery, failed);
+            let facts = order.facts();
+            let reported = Event::DeliveryReported { facts, delivery };
+            Ok(std::iter::once(reported).chain(back).collect())
+        }
         Some((before, _)) if *before == delivery => Ok(Vec::new()),
         Some(_) => Err(Refusal::DeliveryContradicts),
     }
@@ -267,111 +279,28 @@ fn undelivered(order: &Order, text: &str) -> Result<Money, BadDelivery> {
     }
 }
 
-/// What payments mean that are verified and ours. The first approved are kept; the rest should not be ours.
-fn settle(order: &Order, payments: &[Payment]) -> Vec<Event> {
-    let news = unrecorded(order, payments);
-    if news.is_empty() {
-        return Vec::new();
-    }
-    let (missing, _) = count(order.amount(), &order.payments);
-    let (still_missing, excess) = match order.status {
-        Status::Paid => count(Money::zero(order.currency()), &news),
-        _ => count(missing, &news),
-    };
-    let facts = order.facts();
-    let accepted = order.status.is_open() || accepts_late(order);
-    match order.status {
-        Status::Paid => vec![overpaid(order, news, excess)],
-        Status::Ready | Status::Shown if !still_missing.is_zero() => {
-            vec![Event::PaymentPartial { facts, payments: news }]
-        }
-        _ if !accepted || !still_missing.is_zero() => vec![late_money(order, news)],
-        _ => {
-            let (kept, rest) = split(missing, news);
-            let paid = Event::OrderPaid {
-                facts,
-                payments: order.payments.iter().cloned().chain(kept).collect(),
-                late: !order.status.is_open(),
-            };
-            let over = (!excess.is_zero()).then(|| overpaid(order, rest, excess));
-            std::iter::once(paid).chain(over).collect()
-        }
+fn overdue(order: &Order) -> Vec<Event> {
+    if order.status == Status::Paid && order.delivery.is_none() && order.overdue_at.is_none() {
+        vec![Event::DeliveryOverdue(order.facts())]
+    } else {
+        Vec::new()
     }
 }
 
-/// Each payment once, the first approved first. Money of another currency is suspect and never counts.
-fn unrecorded(order: &Order, payments: &[Payment]) -> Vec<Payment> {
-    let mut news: Vec<Payment> = Vec::new();
-    for payment in payments {
-        let known = order.payments.iter().chain(&news).any(|known| known.id == payment.id);
-        if !known && payment.amount.currency() == order.currency() {
-            news.push(payment.clone());
-        }
-    }
-    news.sort_by_key(|payment| payment.approved_at);
-    news
-}
-
-/// What is still missing after these payments, and what they are too much.
-fn count(missing: Money, payments: &[Payment]) -> (Money, Money) {
-    let nothing = Money::zero(missing.currency());
-    payments
+/// A refund ends once.
+fn refunded(order: &Order, number: u32, state: &RefundState) -> Vec<Event> {
+    let waits = |refund: &&Refund| refund.number == number && refund.state == RefundState::Requested;
+    let ended = order
+        .refunds
         .iter()
-        .fold((missing, nothing), |(missing, excess), Payment { amount, .. }| {
-            match (missing.minus(*amount), amount.minus(missing)) {
-                (Some(less), _) => (less, excess),
-                // More than an amount can say: the payments beside it tell.
-                (None, Some(more)) => (nothing, excess.plus(more).unwrap_or(excess)),
-                (None, None) => (missing, excess),
-            }
-        })
-}
-
-/// The payments up to the one that brings all that is missing, and those after it.
-fn split(missing: Money, mut payments: Vec<Payment>) -> (Vec<Payment>, Vec<Payment>) {
-    let enough = (1..=payments.len()).find(|&first| count(missing, &payments[..first]).0.is_zero());
-    let rest = payments.split_off(enough.unwrap_or(payments.len()));
-    (payments, rest)
-}
-
-fn overpaid(order: &Order, payments: Vec<Payment>, excess: Money) -> Event {
-    Event::Overpaid {
+        .find(waits)
+        .filter(|_| *state != RefundState::Requested);
+    let ended = ended.map(|refund| Event::RefundEnded {
         facts: order.facts(),
-        payments,
-        excess,
-        action: double_action(order.late_payment),
-    }
-}
-
-/// The end of an open order. Money that came but was too little is late money from then on.
-fn end(order: &Order, ending: Event) -> Vec<Event> {
-    let short = (!order.payments.is_empty()).then(|| late_money(order, order.payments.clone()));
-    std::iter::once(ending).chain(short).collect()
-}
-
-fn late_money(order: &Order, payments: Vec<Payment>) -> Event {
-    let action = match order.late_payment {
-        // Short money is never enough to release a product, so `accept` cannot mean it.
-        LatePayment::Accept if accepts_late(order) => Action::Report,
-        LatePayment::Report => Action::Report,
-        LatePayment::Refund | LatePayment::Accept => Action::Refund,
-    };
-    Event::LatePayment {
-        facts: order.facts(),
-        payments,
-        action,
-    }
-}
-
-/// Whether money that comes after the end pays for the product. If that was paid with another wallet, it is paid twice.
-fn accepts_late(order: &Order) -> bool {
-    order.late_payment == LatePayment::Accept && order.canceled_for != Some(CancelReason::PaidElsewhere)
-}
-
-/// What is done about money beyond what was asked.
-fn double_action(policy: LatePayment) -> Action {
-    match policy {
-        LatePayment::Report => Action::Report,
-        LatePayment::Refund | LatePayment::Accept => Action::Refund,
-    }
+        refund: Refund {
+            state: state.clone(),
+            ..refund.clone()
+        },
+    });
+    ended.into_iter().collect()
 }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::command::{Event, NewState};
 use super::id::{PosId, Timestamp};
-use super::order::{Order, Payment, Status};
+use super::order::{Order, Status};
+use super::payment::{Payment, Sighting};
 use super::pos::{Pos, State, Waiting, Word};
 
 /// `id` is the POS's name, for the event that makes it known.
@@ -47,7 +48,12 @@ fn evolve_pos(pos: &mut Pos, event: &Event, at: Timestamp) {
         | Event::PaymentPartial { .. }
         | Event::LatePayment { .. }
         | Event::Overpaid { .. }
-        | Event::DeliveryReported { .. } => evolve_open(pos, event, at),
+        | Event::PaymentSeen { .. }
+        | Event::PaymentReversed { .. }
+        | Event::RefundRequested { .. }
+        | Event::RefundEnded { .. }
+        | Event::DeliveryReported { .. }
+        | Event::DeliveryOverdue(_) => evolve_open(pos, event, at),
     }
 }
 
@@ -99,7 +105,20 @@ pub fn evolve_order(order: &mut Order, event: &Event, at: Timestamp) {
         Event::PaymentPartial { payments, .. }
         | Event::LatePayment { payments, .. }
         | Event::Overpaid { payments, .. } => record(order, payments),
+        Event::PaymentSeen { sighting, .. } => remember(order, *sighting),
+        Event::PaymentReversed { payment, .. } => {
+            for known in order.payments.iter_mut().filter(|known| known.id == payment.id) {
+                known.reversed = payment.reversed;
+            }
+        }
+        Event::RefundRequested { refunds, .. } => order.refunds.extend(refunds.iter().cloned()),
+        Event::RefundEnded { refund, .. } => {
+            for known in order.refunds.iter_mut().filter(|known| known.number == refund.number) {
+                known.state = refund.state.clone();
+            }
+        }
         Event::DeliveryReported { delivery, .. } => order.delivery = Some((delivery.clone(), at)),
+        Event::DeliveryOverdue(_) => order.overdue_at = Some(at),
         Event::OrderReady(_)
         | Event::Registered(_)
         | Event::Changed(_)
@@ -114,5 +133,11 @@ fn record(order: &mut Order, payments: &[Payment]) {
         if order.payments.iter().all(|known| known.id != payment.id) {
             order.payments.push(payment.clone());
         }
+    }
+}
+
+fn remember(order: &mut Order, sighting: Sighting) {
+    if !order.sightings.contains(&sighting) {
+        order.sightings.push(sighting);
     }
 }

@@ -90,6 +90,14 @@ name!(
     "1 to 60 letters or digits"
 );
 
+name!(
+    /// The controller's name for one refund: asking again under it is the same refund.
+    IdempotencyKey,
+    limits::IDEMPOTENCY_KEY_LEN,
+    |b| b.is_ascii_graphic(),
+    "1 to 128 printable ASCII characters without spaces"
+);
+
 impl Reference {
     /// The form under which references are compared.
     pub fn folded(&self) -> String {

@@ -8,7 +8,9 @@ pub mod evolve;
 pub mod id;
 pub mod money;
 pub mod order;
+pub mod payment;
 pub mod pos;
+mod settle;
 pub mod text;
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use super::account::{LatePayment, Payee};
 use super::id::{AccountId, PosId, Reference, Timestamp};
 use super::money::{Currency, Money};
+use super::payment::{Payment, Refund, RefundState, Sighting};
 use super::text::Text;
 use crate::limits;
 
@@ -213,15 +214,6 @@ impl CancelReason {
     }
 }
 
-/// An approved payment, as Mercado Pago's API itself told it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Payment {
-    pub id: u64,
-    pub merchant_order: Option<u64>,
-    pub amount: Money,
-    pub approved_at: Option<Timestamp>,
-}
-
 /// What the controller says of the product.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Delivery {
@@ -250,7 +242,11 @@ pub struct Order {
     /// Why the controller canceled it, if it said so.
     pub canceled_for: Option<CancelReason>,
     pub payments: Vec<Payment>,
+    pub refunds: Vec<Refund>,
+    pub sightings: Vec<Sighting>,
     pub delivery: Option<(Delivery, Timestamp)>,
+    /// The controller was silent for too long after the order was paid.
+    pub overdue_at: Option<Timestamp>,
 }
 
 impl Order {
@@ -260,6 +256,26 @@ impl Order {
 
     pub fn currency(&self) -> Currency {
         self.amount().currency()
+    }
+
+    /// What is left of a payment: it came, and went back neither by us nor otherwise.
+    pub fn left_of(&self, payment: &Payment) -> Money {
+        let nothing = Money::zero(payment.amount.currency());
+        let reversed = payment.reversed.map_or(nothing, |reversed| reversed.amount);
+        let back = self.given_back(payment.id).and_then(|ours| ours.plus(reversed));
+        back.and_then(|back| payment.amount.minus(back)).unwrap_or(nothing)
+    }
+
+    /// What we gave back of a payment, or have promised to.
+    pub fn given_back(&self, payment: u64) -> Option<Money> {
+        let live = |refund: &&Refund| refund.payment == payment && !matches!(refund.state, RefundState::Failed(_));
+        let mut refunds = self.refunds.iter().filter(live);
+        refunds.try_fold(Money::zero(self.currency()), |sum, refund| sum.plus(refund.amount))
+    }
+
+    /// Whether something is still to be done at Mercado Pago for it.
+    pub fn refunds_wait(&self) -> bool {
+        self.refunds.iter().any(|refund| refund.state == RefundState::Requested)
     }
 
     /// What every event of the order repeats, so that a controller can act on one event alone.

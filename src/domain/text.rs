@@ -36,6 +36,12 @@ impl<const MAX: usize> Text<MAX> {
         Ok(Self(text.into()))
     }
 
+    /// What can be shown of somebody else's text; nothing if that is nothing.
+    pub fn tamed(text: &str) -> Option<Self> {
+        let shown = text.chars().filter(|c| !c.is_control() && !is_invisible(*c));
+        Text::parse(&shown.take(MAX).collect::<String>()).ok()
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -61,6 +67,13 @@ impl<const MAX: usize> fmt::Debug for Text<MAX> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn foreign_text_is_tamed() {
+        let tamed = |text| Text::<4>::tamed(text).map(|text| text.as_str().to_owned());
+        assert_eq!(tamed("a\n\u{202e}bcde"), Some("abcd".into()));
+        assert_eq!(tamed("\u{7}"), None);
+    }
 
     #[test]
     fn text_is_bounded_in_characters_and_printable() {

@@ -15,6 +15,7 @@ use crate::domain::decide::{Beyond, decide};
 use crate::domain::evolve::{evolve, evolve_order};
 use crate::domain::id::{PosId, Rev, Timestamp};
 use crate::domain::order::Order;
+use crate::domain::payment::{RefundState, Sighting};
 use crate::domain::pos::State;
 use crate::limits;
 use crate::log::{Batch, Entry, Happening, Log, LogError, Sum};
@@ -469,6 +470,29 @@ fn tell_operator(event: &Event) {
         }
         Event::Overpaid { excess, action, .. } => warn!(?excess, action = action.as_str(), "overpaid"),
         Event::DeliveryReported { delivery, .. } => info!(?delivery, "delivery"),
+        Event::DeliveryOverdue(_) => warn!("the controller has not said whether the product came out"),
+        Event::PaymentSeen {
+            sighting: Sighting::Suspect(suspect),
+            ..
+        } => warn!(
+            merchant_order = suspect.merchant_order,
+            payment = suspect.payment,
+            odd = suspect.why.as_str(),
+            "suspect money: it counts for nothing, and is not refunded"
+        ),
+        Event::PaymentReversed { payment, .. } => {
+            let reversed = payment.reversed.map(|reversed| reversed.amount);
+            warn!(payment = payment.id, ?reversed, "a payment was taken back")
+        }
+        Event::RefundRequested { refunds, .. } => info!(refunds = refunds.len(), "refund requested"),
+        Event::RefundEnded { refund, .. } => match &refund.state {
+            RefundState::Failed(why) => {
+                warn!(payment = refund.payment, amount = ?refund.amount, %why, "refund failed")
+            }
+            RefundState::Requested | RefundState::Done(_) => {
+                info!(payment = refund.payment, amount = ?refund.amount, "refunded")
+            }
+        },
         Event::Registered(_) => info!("registered"),
         Event::Removed => info!("removed"),
         _ => tracing::debug!(?event),

@@ -9,17 +9,26 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::account::{LatePayment, Payee};
-use crate::domain::command::{Action, Event, NewState};
+use crate::domain::command::Event;
 use crate::domain::id::{AccountId, ExternalPosId, ExternalStoreId, PosId, Reference, Rev, Timestamp};
 use crate::domain::money::{Currency, Money};
 use crate::domain::order::{
-    CancelReason, Content, Delivery, Facts, Item, Items, Metadata, Order, Payment, Quantity, Status, UnitMeasure,
+    CancelReason, Content, Delivery, Facts, Item, Items, Metadata, Order, Quantity, Status, UnitMeasure,
 };
 use crate::domain::pos::{External, Mode, PollKey, Pos, Registration, State, Waiting, Word};
 use crate::domain::text::Text;
 
+mod event;
+mod money;
+
+use event::{StoredEvent, read_event, store_event};
+use money::{
+    StoredPayment, StoredRefund, StoredSighting, read_payments, read_refunds, read_sighting, store_payments,
+    store_refunds, store_sighting,
+};
+
 /// The form that this version writes. Older ones stay readable; a newer one is refused by name.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// All that happened at once on one POS, and what became of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,10 +139,16 @@ struct StoredOrder<'a> {
     canceled_for: Option<Str<'a>>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     payments: Vec<StoredPayment<'a>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    refunds: Vec<StoredRefund<'a>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    sightings: Vec<StoredSighting<'a>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     delivery: Option<StoredDelivery<'a>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     delivered_at: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    overdue_at: Option<i64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -154,17 +169,6 @@ struct StoredItem<'a> {
 }
 
 #[derive(Serialize, Deserialize)]
-struct StoredPayment<'a> {
-    id: u64,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    merchant_order: Option<u64>,
-    #[serde(borrow)]
-    amount: Str<'a>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    approved_at: Option<i64>,
-}
-
-#[derive(Serialize, Deserialize)]
 struct StoredDelivery<'a> {
     #[serde(borrow)]
     result: Str<'a>,
@@ -182,52 +186,6 @@ struct StoredFacts<'a> {
     currency: Str<'a>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     metadata: Option<Str<'a>>,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum StoredEvent<'a> {
-    #[serde(borrow)]
-    Registered(StoredRegistration<'a>),
-    Changed(StoredRegistration<'a>),
-    Removed,
-    StateChanged {
-        to: Str<'a>,
-        message: Option<Str<'a>>,
-    },
-    /// The order itself stands in the state of the same entry.
-    OrderReady,
-    OrderShown(StoredFacts<'a>),
-    OrderCanceled {
-        facts: StoredFacts<'a>,
-        reason: Option<Str<'a>>,
-    },
-    OrderReplaced(StoredFacts<'a>),
-    OrderExpired(StoredFacts<'a>),
-    OrderPaid {
-        facts: StoredFacts<'a>,
-        payments: Vec<StoredPayment<'a>>,
-        late: bool,
-    },
-    PaymentPartial {
-        facts: StoredFacts<'a>,
-        payments: Vec<StoredPayment<'a>>,
-    },
-    LatePayment {
-        facts: StoredFacts<'a>,
-        payments: Vec<StoredPayment<'a>>,
-        action: Str<'a>,
-    },
-    Overpaid {
-        facts: StoredFacts<'a>,
-        payments: Vec<StoredPayment<'a>>,
-        excess: Str<'a>,
-        action: Str<'a>,
-    },
-    DeliveryReported {
-        facts: StoredFacts<'a>,
-        delivery: StoredDelivery<'a>,
-    },
 }
 
 // --- to the stored form -----------------------------------------------------------------------------------------
@@ -310,8 +268,11 @@ fn store_order(order: &Order) -> StoredOrder<'_> {
         ended_at: order.ended_at.map(|at| at.0),
         canceled_for: order.canceled_for.map(|reason| reason.as_str().into()),
         payments: store_payments(&order.payments),
+        refunds: store_refunds(&order.refunds),
+        sightings: order.sightings.iter().map(store_sighting).collect(),
         delivery: order.delivery.as_ref().map(|(delivery, _)| store_delivery(delivery)),
         delivered_at: order.delivery.as_ref().map(|(_, at)| at.0),
+        overdue_at: order.overdue_at.map(|at| at.0),
     }
 }
 
@@ -336,18 +297,6 @@ fn store_policy(policy: LatePayment) -> Str<'static> {
     }
 }
 
-fn store_payments(payments: &[Payment]) -> Vec<StoredPayment<'_>> {
-    payments
-        .iter()
-        .map(|payment| StoredPayment {
-            id: payment.id,
-            merchant_order: payment.merchant_order,
-            amount: digits(payment.amount),
-            approved_at: payment.approved_at.map(|at| at.0),
-        })
-        .collect()
-}
-
 fn store_delivery(delivery: &Delivery) -> StoredDelivery<'_> {
     match delivery {
         Delivery::Dispensed => StoredDelivery {
@@ -369,59 +318,6 @@ fn store_facts(facts: &Facts) -> StoredFacts<'_> {
         amount: digits(facts.amount),
         currency: facts.amount.currency().code().into(),
         metadata: facts.metadata.as_ref().map(|m| Str::from(&*m.0)),
-    }
-}
-
-fn store_event(event: &Event) -> StoredEvent<'_> {
-    match event {
-        Event::Registered(registration) => StoredEvent::Registered(store_registration(registration)),
-        Event::Changed(registration) => StoredEvent::Changed(store_registration(registration)),
-        Event::Removed => StoredEvent::Removed,
-        Event::StateChanged { to, message } => StoredEvent::StateChanged {
-            to: to.as_str().into(),
-            message: message.as_ref().map(text),
-        },
-        Event::OrderReady(_) => StoredEvent::OrderReady,
-        Event::OrderShown(facts) => StoredEvent::OrderShown(store_facts(facts)),
-        Event::OrderCanceled { facts, reason } => StoredEvent::OrderCanceled {
-            facts: store_facts(facts),
-            reason: reason.map(|reason| reason.as_str().into()),
-        },
-        Event::OrderReplaced(facts) => StoredEvent::OrderReplaced(store_facts(facts)),
-        Event::OrderExpired(facts) => StoredEvent::OrderExpired(store_facts(facts)),
-        Event::OrderPaid { facts, payments, late } => StoredEvent::OrderPaid {
-            facts: store_facts(facts),
-            payments: store_payments(payments),
-            late: *late,
-        },
-        Event::PaymentPartial { facts, payments } => StoredEvent::PaymentPartial {
-            facts: store_facts(facts),
-            payments: store_payments(payments),
-        },
-        Event::LatePayment {
-            facts,
-            payments,
-            action,
-        } => StoredEvent::LatePayment {
-            facts: store_facts(facts),
-            payments: store_payments(payments),
-            action: action.as_str().into(),
-        },
-        Event::Overpaid {
-            facts,
-            payments,
-            excess,
-            action,
-        } => StoredEvent::Overpaid {
-            facts: store_facts(facts),
-            payments: store_payments(payments),
-            excess: digits(*excess),
-            action: action.as_str().into(),
-        },
-        Event::DeliveryReported { facts, delivery } => StoredEvent::DeliveryReported {
-            facts: store_facts(facts),
-            delivery: store_delivery(delivery),
-        },
     }
 }
 
@@ -547,7 +443,10 @@ fn read_order(stored: StoredOrder<'_>) -> Read<Order> {
         ended_at: stored.ended_at.map(Timestamp),
         canceled_for: read_reason(stored.canceled_for)?,
         payments: read_payments(stored.payments, currency)?,
+        refunds: read_refunds(stored.refunds, currency)?,
+        sightings: stored.sightings.iter().map(read_sighting).collect::<Read<_>>()?,
         delivery,
+        overdue_at: stored.overdue_at.map(Timestamp),
     })
 }
 
@@ -582,18 +481,6 @@ fn read_policy(text: &str) -> Read<LatePayment> {
     }
 }
 
-fn read_payments(stored: Vec<StoredPayment<'_>>, currency: Currency) -> Read<Vec<Payment>> {
-    let read = |payment: StoredPayment<'_>| {
-        Ok(Payment {
-            id: payment.id,
-            merchant_order: payment.merchant_order,
-            amount: field("payments", Money::parse(&payment.amount, currency))?,
-            approved_at: payment.approved_at.map(Timestamp),
-        })
-    };
-    stored.into_iter().map(read).collect()
-}
-
 fn read_delivery(stored: StoredDelivery<'_>, currency: Currency) -> Read<Delivery> {
     match &*stored.result {
         "dispensed" => Ok(Delivery::Dispensed),
@@ -611,83 +498,6 @@ fn read_facts(stored: StoredFacts<'_>) -> Read<Facts> {
         reference: field("reference", Reference::parse(&stored.reference))?,
         amount: field("amount", Money::parse(&stored.amount, currency))?,
         metadata: stored.metadata.map(|text| Metadata(text.into())),
-    })
-}
-
-fn read_action(text: &str) -> Read<Action> {
-    known(
-        "action",
-        [Action::Report, Action::Refund]
-            .into_iter()
-            .find(|action| action.as_str() == text),
-    )
-}
-
-fn read_event(stored: StoredEvent<'_>, open: Option<&Arc<Order>>) -> Read<Event> {
-    Ok(match stored {
-        StoredEvent::Registered(stored) => Event::Registered(read_registration(stored)?),
-        StoredEvent::Changed(stored) => Event::Changed(read_registration(stored)?),
-        StoredEvent::Removed => Event::Removed,
-        StoredEvent::StateChanged { to, message } => Event::StateChanged {
-            to: match &*to {
-                "ready" => NewState::Ready,
-                waiting => NewState::Waiting(known("to", Waiting::parse(waiting))?),
-            },
-            message: optional("message", message, Text::parse)?,
-        },
-        StoredEvent::OrderReady => Event::OrderReady(known("open", open)?.clone()),
-        StoredEvent::OrderShown(facts) => Event::OrderShown(read_facts(facts)?),
-        StoredEvent::OrderCanceled { facts, reason } => Event::OrderCanceled {
-            facts: read_facts(facts)?,
-            reason: read_reason(reason)?,
-        },
-        StoredEvent::OrderReplaced(facts) => Event::OrderReplaced(read_facts(facts)?),
-        StoredEvent::OrderExpired(facts) => Event::OrderExpired(read_facts(facts)?),
-        StoredEvent::OrderPaid { facts, payments, late } => {
-            let facts = read_facts(facts)?;
-            let payments = read_payments(payments, facts.amount.currency())?;
-            Event::OrderPaid { facts, payments, late }
-        }
-        StoredEvent::PaymentPartial { facts, payments } => {
-            let facts = read_facts(facts)?;
-            let payments = read_payments(payments, facts.amount.currency())?;
-            Event::PaymentPartial { facts, payments }
-        }
-        StoredEvent::LatePayment {
-            facts,
-            payments,
-            action,
-        } => {
-            let facts = read_facts(facts)?;
-            let payments = read_payments(payments, facts.amount.currency())?;
-            Event::LatePayment {
-                facts,
-                payments,
-                action: read_action(&action)?,
-            }
-        }
-        StoredEvent::Overpaid {
-            facts,
-            payments,
-            excess,
-            action,
-        } => {
-            let facts = read_facts(facts)?;
-            let currency = facts.amount.currency();
-            let payments = read_payments(payments, currency)?;
-            let excess = field("excess", Money::parse(&excess, currency))?;
-            Event::Overpaid {
-                facts,
-                payments,
-                excess,
-                action: read_action(&action)?,
-            }
-        }
-        StoredEvent::DeliveryReported { facts, delivery } => {
-            let facts = read_facts(facts)?;
-            let delivery = read_delivery(delivery, facts.amount.currency())?;
-            Event::DeliveryReported { facts, delivery }
-        }
     })
 }
 

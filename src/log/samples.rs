@@ -121,7 +121,10 @@ pub(super) fn order(name: &str, pos: &str, created_at: i64) -> Order {
         ended_at: None,
         canceled_for: None,
         payments: Vec::new(),
+        refunds: Vec::new(),
+        sightings: Vec::new(),
         delivery: None,
+        overdue_at: None,
     }
 }
 

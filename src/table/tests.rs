@@ -79,6 +79,9 @@ fn order(i: usize, expires_in_seconds: u64) -> Order {
         ended_at: None,
         canceled_for: None,
         payments: vec![],
+        refunds: Vec::new(),
+        sightings: Vec::new(),
+        overdue_at: None,
         delivery: None,
     }
 }

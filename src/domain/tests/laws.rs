@@ -11,14 +11,18 @@ use crate::domain::account::LatePayment;
 use crate::domain::command::{Command, Event};
 use crate::domain::money::Money;
 use crate::domain::order::{Order, Status};
+use crate::domain::payment::Cause;
 use crate::limits;
 
 /// A sentence of `world`'s language, from pools so small that commands meet.
 fn sentence() -> impl Strategy<Value = String> {
     let reference = || select(vec!["A", "a", "B", "C", "D"]);
     let amount = || select(vec!["50", "100"]);
-    let payment =
-        (1..5_u64, select(vec!["30", "50", "100", "150", "100BRL"])).prop_map(|(id, sum)| format!("{id}:{sum}"));
+    let payment = (
+        1..5_u64,
+        select(vec!["30", "50", "100", "150", "100BRL", "100?", "100-40", "100!100"]),
+    )
+        .prop_map(|(id, sum)| format!("{id}:{sum}"));
     let push = (
         reference(),
         amount(),
@@ -36,6 +40,12 @@ fn sentence() -> impl Strategy<Value = String> {
         }),
         1 => (select(vec!["shown", "expire", "dispensed", "failed"]), reference()).prop_map(|(what, of)| format!("{what} {of}")),
         1 => (reference(), amount()).prop_map(|(of, amount)| format!("failed {of} amount {amount}")),
+        1 => (reference(), select(vec!["k1", "k2"]), select(vec!["", " amount 30", " of 1", " of 2 amount 60"]))
+            .prop_map(|(of, key, rest)| format!("refund {of} {key}{rest}")),
+        1 => (select(vec!["refunded", "not-refunded"]), reference(), 1..4_u64)
+            .prop_map(|(what, of, number)| format!("{what} {of} {number}")),
+        1 => reference().prop_map(|of| format!("overdue {of}")),
+        1 => (reference(), select(vec!["pending:1", "rejected:1", "currency:1"])).prop_map(|(of, seen)| format!("see {of} {seen}")),
         2 => (reference(), vec(payment, 1..4)).prop_map(|(of, payments)| format!("pay {of} {}", payments.join(" "))),
     ]
 }
@@ -76,6 +86,7 @@ proptest! {
             what_ended_stays_ended(&world, &mut ended)?;
         }
         replaying_gives_the_same(&world)?;
+        no_more_goes_back_than_came(&world)?;
         no_money_goes_unsaid(&world)?;
     }
 }
@@ -141,6 +152,21 @@ fn replaying_gives_the_same(world: &World) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+fn no_more_goes_back_than_came(world: &World) -> Result<(), TestCaseError> {
+    for order in world.orders.values() {
+        for payment in &order.payments {
+            let back = order.given_back(payment.id).expect("small");
+            prop_assert!(payment.amount.covers(back), "{back:?} of {payment:?}");
+        }
+        for refund in &order.refunds {
+            prop_assert!(order.payments.iter().any(|payment| payment.id == refund.payment));
+        }
+        let numbers: BTreeSet<u32> = order.refunds.iter().map(|refund| refund.number).collect();
+        prop_assert_eq!(numbers.len(), order.refunds.len(), "a number names one refund");
+    }
+    Ok(())
+}
+
 /// Of each order: what its events say of its money is what came.
 fn no_money_goes_unsaid(world: &World) -> Result<(), TestCaseError> {
     let mut paid: BTreeMap<String, u32> = BTreeMap::new();
@@ -175,6 +201,15 @@ fn no_money_goes_unsaid(world: &World) -> Result<(), TestCaseError> {
         prop_assert_eq!(ids.len(), order.payments.len(), "a payment is recorded once");
         let is_paid = order.status == Status::Paid;
         prop_assert_eq!(paid.get(reference).copied().unwrap_or(0), u32::from(is_paid));
+        // What went back before the order was paid did not pay it.
+        let went_back = order.payments.iter().any(|payment| payment.reversed.is_some());
+        let asked = order
+            .refunds
+            .iter()
+            .any(|refund| matches!(refund.cause, Cause::Asked(_)));
+        if is_paid && (went_back || asked) {
+            continue;
+        }
         if is_paid {
             prop_assert_eq!(
                 came.minus(order.amount()),

@@ -6,10 +6,10 @@ use super::world::{World, pos_id, reference, told};
 use crate::domain::account::LatePayment;
 use crate::domain::order::Status;
 
-type Row<'a> = (&'a str, &'a str, &'a str);
+pub(super) type Row<'a> = (&'a str, &'a str, &'a str);
 
 /// Tells the story on a registered POS, and gives what became of the world.
-fn story(policy: LatePayment, rows: &[Row<'_>]) -> World {
+pub(super) fn story(policy: LatePayment, rows: &[Row<'_>]) -> World {
     let mut world = World::new(policy);
     let p = pos_id("P");
     let register = world.read(&p, "register");
@@ -18,7 +18,7 @@ fn story(policy: LatePayment, rows: &[Row<'_>]) -> World {
     world
 }
 
-fn tell(world: &mut World, rows: &[Row<'_>]) {
+pub(super) fn tell(world: &mut World, rows: &[Row<'_>]) {
     for (place, (asked, happens, polls)) in rows.iter().enumerate() {
         let (pos, sentence) = asked.split_once(": ").unwrap_or(("P", asked));
         let pos = pos_id(pos);
@@ -257,8 +257,8 @@ fn an_order_expires_once_and_its_money_is_late() {
             ("push A 100", "ready A", "ready"),
             ("expire A", "expired A", "unavailable"),
             ("expire A", "", "unavailable"),
-            ("pay A 1:100", "refund late 1 A", "unavailable"),
-            ("pay A 1:100 2:100", "refund late 2 A", "unavailable"),
+            ("pay A 1:100", "refund late 1 A, back 1:100.00 A", "unavailable"),
+            ("pay A 1:100 2:100", "refund late 2 A, back 2:100.00 A", "unavailable"),
         ],
     );
 }
@@ -270,7 +270,7 @@ fn what_was_paid_elsewhere_is_not_accepted_again() {
         &[
             ("push A 100", "ready A", "ready"),
             ("cancel paid_elsewhere", "paid_elsewhere A", "unavailable"),
-            ("pay A 1:100", "refund late 1 A", "unavailable"),
+            ("pay A 1:100", "refund late 1 A, back 1:100.00 A", "unavailable"),
         ],
     );
 }
@@ -284,7 +284,11 @@ fn late_money_is_accepted_once_where_the_policy_says_so() {
             ("cancel", "canceled A", "unavailable"),
             ("push B 100", "ready B", "ready"),
             ("pay A 1:100", "late paid by 1 A", "ready"),
-            ("pay A 1:100 2:100", "refund excess 100.00 2 A", "ready"),
+            (
+                "pay A 1:100 2:100",
+                "refund excess 100.00 2 A, back 2:100.00 A",
+                "ready",
+            ),
             ("pay A 1:100 2:100", "", "ready"),
             ("cancel", "canceled B", "unavailable"),
             ("pay B 3:100", "late paid by 3 B", "unavailable"),
@@ -308,14 +312,15 @@ fn an_orders_own_policy_goes_before_the_accounts() {
 
 #[test]
 fn a_second_payment_goes_back_unless_the_policy_is_to_report() {
-    for (policy, word) in [
-        (LatePayment::Report, "report"),
-        (LatePayment::Refund, "refund"),
-        (LatePayment::Accept, "refund"),
+    for (policy, word, goes) in [
+        (LatePayment::Report, "report", false),
+        (LatePayment::Refund, "refund", true),
+        (LatePayment::Accept, "refund", true),
     ] {
-        let second = format!("{word} excess 100.00 2 A");
-        let both = format!("paid by 3 B, {word} excess 100.00 4 B");
-        let large = format!("paid by 5 C, {word} excess 50.00 C");
+        let back = |what: &str| if goes { format!(", back {what}") } else { String::new() };
+        let second = format!("{word} excess 100.00 2 A{}", back("2:100.00 A"));
+        let both = format!("paid by 3 B, {word} excess 100.00 4 B{}", back("4:100.00 B"));
+        let large = format!("paid by 5 C, {word} excess 50.00 C{}", back("5:50.00 C"));
         story(
             policy,
             &[
@@ -339,7 +344,11 @@ fn short_payments_add_up() {
             ("push A 100", "ready A", "ready"),
             ("pay A 1:40", "partial 1 A", "ready"),
             ("pay A 1:40", "", "ready"),
-            ("pay A 1:40 2:70", "paid by 1+2 A, refund excess 10.00 A", "unavailable"),
+            (
+                "pay A 1:40 2:70",
+                "paid by 1+2 A, refund excess 10.00 A, back 2:10.00 A",
+                "unavailable",
+            ),
         ],
     );
 }
@@ -381,7 +390,7 @@ fn amounts_whose_sum_cannot_be_written_still_pay() {
             ("pay A 1:600000000000", "partial 1 A", "ready"),
             (
                 "pay A 2:600000000000",
-                "paid by 1+2 A, refund excess 200000000001.00 A",
+                "paid by 1+2 A, refund excess 200000000001.00 A, back 2:200000000001.00 A",
                 "unavailable",
             ),
         ],
@@ -395,9 +404,13 @@ fn short_money_is_late_money_at_every_end() {
         (LatePayment::Refund, "refund"),
         (LatePayment::Accept, "report"),
     ] {
-        let canceled = format!("canceled A, {word} late 1 A");
-        let expired = format!("expired B, {word} late 2 B");
-        let replaced = format!("replaced C, {word} late 3 C, ready D");
+        let back = |what: &str| match policy {
+            LatePayment::Refund => format!(", back {what}"),
+            LatePayment::Report | LatePayment::Accept => String::new(),
+        };
+        let canceled = format!("canceled A, {word} late 1 A{}", back("1:40.00 A"));
+        let expired = format!("expired B, {word} late 2 B{}", back("2:40.00 B"));
+        let replaced = format!("replaced C, {word} late 3 C{}, ready D", back("3:40.00 C"));
         story(
             policy,
             &[
@@ -445,7 +458,11 @@ fn the_product_of_a_paid_order_is_reported_once() {
             ),
             ("failed A amount 0", "no: amount must be more than zero", "unavailable"),
             ("failed A amount -1", "no: amount must not be negative", "unavailable"),
-            ("failed A amount 40 because jam", "failed 40.00 A", "unavailable"),
+            (
+                "failed A amount 40 because jam",
+                "failed 40.00 A, back 1:40.00 A",
+                "unavailable",
+            ),
             ("failed A amount 40.00 because jam", "", "unavailable"),
             (
                 "failed A because jam",

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::domain::account::{LatePayment, Payee};
-use crate::domain::command::{Command, Event, Push, Refusal, Report};
+use crate::domain::account::{DeliveryFailed, LatePayment, Payee};
+use crate::domain::command::{Command, Event, Push, Refusal, Report, Wanted};
 use crate::domain::decide::{Beyond, decide};
 use crate::domain::evolve::{evolve, evolve_order};
-use crate::domain::id::{AccountId, PosId, Reference, Timestamp};
+use crate::domain::id::{AccountId, IdempotencyKey, PosId, Reference, Timestamp};
 use crate::domain::money::{Currency, Money};
-use crate::domain::order::{CancelReason, Content, Delivery, Item, Items, Metadata, Order, Payment, Quantity};
+use crate::domain::order::{CancelReason, Content, Delivery, Item, Items, Metadata, Order, Quantity};
+use crate::domain::payment::{Findings, Found, Oddity, Payment, RefundState, Reversal, Reversed, Sighting, Suspect};
 use crate::domain::pos::{Mode, PollKey, Registration, State, Waiting, Word};
 use crate::domain::text::Text;
 
@@ -142,17 +143,53 @@ impl World {
             },
             "pay" => Command::Settle {
                 reference: reference(words[1]),
-                payments: words[2..].iter().map(|word| payment(word)).collect(),
+                findings: Findings {
+                    payments: words[2..].iter().map(|word| found(word)).collect(),
+                    sightings: Vec::new(),
+                },
+            },
+            "see" => Command::Settle {
+                reference: reference(words[1]),
+                findings: Findings {
+                    payments: Vec::new(),
+                    sightings: words[2..].iter().map(|word| sighting(word)).collect(),
+                },
+            },
+            "refund" => Command::Refund {
+                reference: reference(words[1]),
+                wanted: Wanted {
+                    key: IdempotencyKey::parse(words[2]).expect("a key"),
+                    payment: after("of").map(number),
+                    amount: after("amount").map(str::to_owned),
+                },
+            },
+            "refunded" | "not-refunded" => Command::Refunded {
+                reference: reference(words[1]),
+                number: u32::try_from(number(words[2])).expect("small"),
+                state: if words[0] == "refunded" {
+                    RefundState::Done(number(words[2]) + 900)
+                } else {
+                    RefundState::Failed(text("no money"))
+                },
+            },
+            "overdue" => Command::Overdue {
+                reference: reference(words[1]),
             },
             "dispensed" => Command::Deliver {
                 reference: reference(words[1]),
                 report: Report::Dispensed,
+                failed: DeliveryFailed::Refund,
             },
             "failed" => Command::Deliver {
                 reference: reference(words[1]),
                 report: Report::Failed {
                     amount: after("amount").map(str::to_owned),
                     reason: after("because").map(text),
+                },
+                failed: if has("report") {
+                    DeliveryFailed::Report
+                } else {
+                    DeliveryFailed::Refund
                 },
             },
             other => panic!("no such command: {other}"),
@@ -189,19 +226,50 @@ fn policy(name: &str) -> LatePayment {
     }
 }
 
-/// `id:amount`, approved in the order of the ids; `id:amountBRL` is of another currency.
-fn payment(word: &str) -> Payment {
+/// `id:amount`, approved in the order of the ids; `id:amountBRL` is of another currency, `id:amount?` of a merchant order
+/// that is not closed; of `id:amount-40` 40 went back, of `id:amount!40` the bank took them.
+fn found(word: &str) -> Found {
     let (id, amount) = word.split_once(':').expect("id:amount");
+    let (amount, closed) = match amount.strip_suffix('?') {
+        Some(amount) => (amount, false),
+        None => (amount, true),
+    };
+    let reversed = |how, amount| Reversed {
+        how,
+        amount: ars(amount),
+    };
+    let (amount, reversed) = match (amount.split_once('-'), amount.split_once('!')) {
+        (Some((amount, back)), _) => (amount, Some(reversed(Reversal::Refunded, back))),
+        (_, Some((amount, back))) => (amount, Some(reversed(Reversal::ChargedBack, back))),
+        (None, None) => (amount, None),
+    };
     let id = id.parse().expect("an id");
     let money = match amount.strip_suffix("BRL") {
         Some(amount) => Money::parse(amount, Currency::Brl).expect("an amount"),
         None => ars(amount),
     };
-    Payment {
+    let payment = Payment {
         id,
         merchant_order: None,
         amount: money,
         approved_at: Some(Timestamp(i64::try_from(id).expect("small"))),
+        reversed,
+    };
+    Found { payment, closed }
+}
+
+/// `pending:1`, `rejected:1`, or an oddity: `currency:1`.
+fn sighting(word: &str) -> Sighting {
+    let (what, payment) = word.split_once(':').expect("what:id");
+    let payment = payment.parse().expect("an id");
+    match what {
+        "pending" => Sighting::Pending(payment),
+        "rejected" => Sighting::Rejected(payment),
+        odd => Sighting::Suspect(Suspect {
+            merchant_order: 7,
+            payment: Some(payment),
+            why: Oddity::parse(odd).expect("an oddity"),
+        }),
     }
 }
 
@@ -283,6 +351,21 @@ pub(super) fn told(event: &Event) -> String {
                 format!("failed {}", amount.map_or("all".into(), |amount| amount.to_string()))
             }
         },
+        Event::DeliveryOverdue(_) => "overdue".into(),
+        Event::PaymentSeen { sighting, .. } => match sighting {
+            Sighting::Pending(id) => format!("pending {id}"),
+            Sighting::Rejected(id) => format!("rejected {id}"),
+            Sighting::Suspect(suspect) => format!("suspect {}", suspect.why.as_str()),
+        },
+        Event::PaymentReversed { payment, .. } => {
+            let reversed = payment.reversed.expect("it was");
+            format!("{} {} {}", reversed.how.as_str(), reversed.amount, payment.id)
+        }
+        Event::RefundRequested { refunds, .. } => {
+            let parts: Vec<String> = refunds.iter().map(|r| format!("{}:{}", r.payment, r.amount)).collect();
+            format!("back {}", parts.join("+"))
+        }
+        Event::RefundEnded { refund, .. } => format!("refund {} {}", refund.number, refund.state.as_str()),
     };
     format!("{what}{about}").replace("  ", " ")
 }

@@ -4,11 +4,16 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::*;
+use crate::domain::command::{Action, NewState};
+use crate::domain::id::IdempotencyKey;
+use crate::domain::payment::{Ask, Cause, Oddity, Payment, Refund, RefundState, Reversal, Reversed, Sighting, Suspect};
 use crate::log::samples::{ars, order, pos_id, reference, text};
 
-/// Logs of version 1 must stay readable: these files are what it wrote, and no test may make them anew.
+/// Logs of older versions must stay readable: these files are what they wrote, and no test may make them anew.
 const ENTRY_V1: &str = include_str!("../../../tests/wire/entry-v1.json");
 const ORDER_V1: &str = include_str!("../../../tests/wire/order-v1.json");
+const ENTRY_V2: &str = include_str!("../../../tests/wire/entry-v2.json");
+const ORDER_V2: &str = include_str!("../../../tests/wire/order-v2.json");
 
 fn full_order() -> Order {
     let plain = order("T-000123", "PUMP-4", 1_763_733_909_123);
@@ -48,13 +53,85 @@ fn closed_order() -> Order {
     }
 }
 
+/// With money that went back, as version 1 did not know it.
+fn settled_order() -> Order {
+    Order {
+        payments: vec![payment(41, "100"), reversed()],
+        refunds: refunds(),
+        sightings: sightings(),
+        overdue_at: Some(Timestamp(1_763_733_950_000)),
+        ..closed_order()
+    }
+}
+
 fn payment(id: u64, amount: &str) -> Payment {
     Payment {
         id,
         merchant_order: Some(7),
         amount: ars(amount),
         approved_at: Some(Timestamp(1_763_733_920_000)),
+        reversed: None,
     }
+}
+
+fn reversed() -> Payment {
+    Payment {
+        reversed: Some(Reversed {
+            how: Reversal::ChargedBack,
+            amount: ars("50"),
+        }),
+        ..payment(42, "100")
+    }
+}
+
+fn refunds() -> Vec<Refund> {
+    let ask = Ask {
+        key: IdempotencyKey::parse("a+b/c=").expect("a key"),
+        payment: Some(41),
+        amount: Some(ars("0.01")),
+    };
+    let whole = Ask {
+        payment: None,
+        amount: None,
+        ..ask.clone()
+    };
+    let failed = || RefundState::Failed(text("no money"));
+    let causes = [
+        (Cause::Late, RefundState::Requested),
+        (Cause::Overpaid, RefundState::Done(1_622_029_222)),
+        (Cause::Delivery, failed()),
+        (Cause::Asked(ask), failed()),
+        (Cause::Asked(whole), RefundState::Requested),
+    ];
+    (1..)
+        .zip(causes)
+        .map(|(number, (cause, state))| Refund {
+            number,
+            payment: 41,
+            amount: ars("0.01"),
+            cause,
+            state,
+        })
+        .collect()
+}
+
+fn sightings() -> Vec<Sighting> {
+    let suspect = |payment, why| {
+        Sighting::Suspect(Suspect {
+            merchant_order: 7,
+            payment,
+            why,
+        })
+    };
+    let odd = Oddity::ALL.map(|why| suspect(Some(43), why));
+    [
+        Sighting::Pending(44),
+        Sighting::Rejected(44),
+        suspect(None, Oddity::PaymentId),
+    ]
+    .into_iter()
+    .chain(odd)
+    .collect()
 }
 
 fn failed() -> Delivery {
@@ -81,6 +158,35 @@ fn full_registration() -> Registration {
 
 /// Every event there is: a new one must be added here and, with a new version, to a new file.
 fn every_event() -> Vec<Event> {
+    let facts = full_order().facts();
+    let seen = sightings().into_iter().map(|sighting| Event::PaymentSeen {
+        facts: facts.clone(),
+        sighting,
+    });
+    let ended = refunds().into_iter().map(|refund| Event::RefundEnded {
+        facts: facts.clone(),
+        refund,
+    });
+    let others = vec![
+        Event::DeliveryOverdue(facts.clone()),
+        Event::PaymentReversed {
+            facts: facts.clone(),
+            payment: reversed(),
+        },
+        Event::RefundRequested {
+            facts: facts.clone(),
+            refunds: refunds(),
+        },
+    ];
+    events_of_version_1()
+        .into_iter()
+        .chain(others)
+        .chain(seen)
+        .chain(ended)
+        .collect()
+}
+
+fn events_of_version_1() -> Vec<Event> {
     let order = full_order();
     let facts = order.facts();
     let payments = vec![payment(41, "100")];
@@ -153,23 +259,25 @@ fn full_state() -> State {
 }
 
 #[test]
-fn version_1_is_read_as_it_was_written() {
-    let read = read_body(&pos_id("PUMP-4"), ENTRY_V1.trim_end().as_bytes());
-    assert_eq!(read, Ok((every_event(), full_state())));
+fn each_version_is_read_as_it_was_written() {
+    let read = |entry: &str| read_body(&pos_id("PUMP-4"), entry.trim_end().as_bytes());
+    assert_eq!(read(ENTRY_V1), Ok((events_of_version_1(), full_state())));
     assert_eq!(read_order_body(ORDER_V1.trim_end().as_bytes()), Ok(closed_order()));
+    assert_eq!(read(ENTRY_V2), Ok((every_event(), full_state())));
+    assert_eq!(read_order_body(ORDER_V2.trim_end().as_bytes()), Ok(settled_order()));
 }
 
 #[test]
-fn this_version_writes_version_1() {
+fn this_version_writes_version_2() {
     let written = |bytes| String::from_utf8(bytes).expect("JSON is UTF-8");
-    assert_eq!(written(body(&every_event(), &full_state())), ENTRY_V1.trim_end());
-    assert_eq!(written(order_body(&closed_order())), ORDER_V1.trim_end());
+    assert_eq!(written(body(&every_event(), &full_state())), ENTRY_V2.trim_end());
+    assert_eq!(written(order_body(&settled_order())), ORDER_V2.trim_end());
 }
 
 #[test]
 fn what_cannot_be_read_says_why() {
     let read = |body: &str| read_body(&pos_id("P"), body.as_bytes()).expect_err(body);
-    assert_eq!(read(r#"{"v":2,"anything":[]}"#), Unreadable::Newer(2));
+    assert_eq!(read(r#"{"v":3,"anything":[]}"#), Unreadable::Newer(3));
     assert_eq!(
         read(r#"{"v":1,"events":["order_ready"],"state":null}"#),
         Unreadable::Field("open")
@@ -180,7 +288,7 @@ fn what_cannot_be_read_says_why() {
     ));
     assert!(matches!(read("{}"), Unreadable::Form(_)));
     assert!(matches!(read(""), Unreadable::Form(_)));
-    assert_eq!(read_order_body(br#"{"v":2}"#), Err(Unreadable::Newer(2)));
+    assert_eq!(read_order_body(br#"{"v":3}"#), Err(Unreadable::Newer(3)));
     for (wrong, field) in [
         ((r#""status":"paid""#, r#""status":"stolen""#), "status"),
         ((r#""currency":"ARS""#, r#""currency":"XXX""#), "currency"),
@@ -225,6 +333,7 @@ fn payments(currency: Currency) -> impl Strategy<Value = Vec<Payment>> {
             merchant_order,
             amount,
             approved_at,
+            reversed: None,
         }),
         0..4,
     )
@@ -302,7 +411,10 @@ fn any_order() -> impl Strategy<Value = Order> {
                     canceled_for: canceled,
                     status: outcome.0,
                     payments: outcome.1,
+                    refunds: Vec::new(),
+                    sightings: sightings(),
                     delivery: outcome.2,
+                    overdue_at: times.3,
                 }
             },
         )
@@ -330,10 +442,10 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_make_it_panic(bytes in vec(any::<u8>(), 0..200), place in 0..ORDER_V1.len(), byte in any::<u8>()) {
+    fn no_bytes_make_it_panic(bytes in vec(any::<u8>(), 0..200), place in 0..ORDER_V2.len(), byte in any::<u8>()) {
         let _ = read_order_body(&bytes);
         let _ = read_body(&pos_id("P"), &bytes);
-        for golden in [ENTRY_V1, ORDER_V1] {
+        for golden in [ENTRY_V2, ORDER_V2] {
             let mut rotten = golden.as_bytes().to_vec();
             rotten[place] = byte;
             let _ = read_order_body(&rotten);

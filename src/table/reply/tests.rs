@@ -49,6 +49,9 @@ fn order(items: Vec<Item>) -> Order {
         ended_at: None,
         canceled_for: None,
         payments: vec![],
+        refunds: Vec::new(),
+        sightings: Vec::new(),
+        overdue_at: None,
         delivery: None,
     }
 }
