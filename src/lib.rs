@@ -10,6 +10,7 @@ pub mod domain;
 pub mod clock;
 pub mod config;
 pub mod log;
+pub mod mercadopago;
 pub mod table;
 
 pub mod feed;

@@ -158,6 +158,40 @@ pub const PAGE_DEFAULT: usize = 100;
 /// thread that serves all controllers; a thousand usual orders fit, a thousand of the largest would stop it for seconds.
 pub const ORDERS_PAGE_BYTES: usize = 1024 * 1024;
 
+// --- Mercado Pago's API -----------------------------------------------------------------------------------------
+
+/// Name, TCP and TLS together.
+pub const API_CONNECT_TIME: Duration = Duration::from_secs(3);
+/// One try, from the connection to the last byte of its answer.
+pub const API_TRY_TIME: Duration = Duration::from_secs(10);
+/// A call with all its tries and pauses.
+pub const API_CALL_TIME: Duration = Duration::from_secs(30);
+pub const API_TRIES: u32 = 3;
+/// The pause before the second try is random up to this, and before each further one up to twice as much.
+pub const API_PAUSE: Duration = Duration::from_millis(500);
+/// A `Retry-After` up to this is waited for within the call; of a longer one the caller is told.
+pub const API_RETRY_AFTER: Duration = Duration::from_secs(10);
+/// The longest `Retry-After` that is believed.
+pub const API_PATIENCE: Duration = Duration::from_secs(3600);
+/// After this many failures in a row the API is left alone,
+pub const API_FAILURES: u32 = 5;
+/// but for one probe in this time.
+pub const API_REST: Duration = Duration::from_secs(2);
+/// Calls under way, and idle connections kept. At a tenth of a second each, 320 calls a second.
+pub const API_CONNECTIONS: usize = 32;
+pub const API_IDLE_TIME: Duration = Duration::from_secs(60);
+/// An answer. A page of merchant orders has some 100 KiB, a QR's picture less.
+pub const API_ANSWER_BYTES: usize = 1024 * 1024;
+/// An answer's head, which is also a connection's read buffer.
+pub const API_HEAD_BYTES: usize = 64 * 1024;
+/// Texts, words and causes of an error that are kept: what fits a line of the log.
+pub const API_TEXT_LEN: usize = 300;
+pub const API_WORD_LEN: usize = 64;
+pub const API_CAUSES: usize = 8;
+/// One page of a search, and the pages of one search: a thousand scans of one order.
+pub const API_PAGE: usize = 50;
+pub const API_PAGES: usize = 20;
+
 // --- the command line ------------------------------------------------------------------------------------------
 
 /// How long a command waits for its answer: longer than the server lets its own writer take.
@@ -204,6 +238,9 @@ pub const TRIM_STEP: Duration = Duration::from_secs(86_400);
 pub const CLOCK_AHEAD: Duration = Duration::from_secs(30 * 86_400);
 pub const CLOCK_BEHIND: Duration = Duration::from_secs(60);
 
+const _: () = assert!(API_CONNECT_TIME.as_millis() < API_TRY_TIME.as_millis());
+const _: () = assert!(API_TRY_TIME.as_millis() <= API_CALL_TIME.as_millis());
+const _: () = assert!(API_RETRY_AFTER.as_millis() < API_CALL_TIME.as_millis());
 const _: () = assert!(
     POLL_KEY_LEN < 256,
     "the poll's key buffer is on its stack, its length in a byte"

@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 
 /// Each room, the rooms that it may use, and why where the reason is not plain from the design.
 #[rustfmt::skip]
-const ARROWS: [(&str, &str, &str); 17] = [
+const ARROWS: [(&str, &str, &str); 18] = [
     ("limits",    "", "numbers only"),
     ("domain",    "limits", "the rules must run a million times in a test"),
     ("clock",     "domain", "it tells the time as the domain writes it"),
     ("config",    "domain limits", ""),
     ("log",       "domain limits", ""),
+    ("mercadopago", "config domain limits", "who asks decides what an answer means"),
     ("table",     "domain limits", "neither engine nor log: a poll has nothing to wait for"),
     ("feed",      "clock domain limits log", ""),
     ("engine",    "clock config domain feed limits log table", "no face: a command is the same however it came"),
@@ -31,11 +32,12 @@ const ARROWS: [(&str, &str, &str); 17] = [
 /// Crates that only some rooms may name, and why. Hyper is in more rooms than faces and net: config parses URLs with its
 /// `Uri`, table keeps replies with their `StatusCode`, app names its `Service`; a second parser or list would only differ.
 #[rustfmt::skip]
-const CRATES: [(&str, &str, &str); 11] = [
+const CRATES: [(&str, &str, &str); 12] = [
     ("rusqlite",       "log", "there will be a second storage engine"),
-    ("hyper",          "admin app cli config control net poll table", "what knows HTTP is at the edge"),
-    ("hyper_util",     "cli net", "sockets meet hyper in one place, and in the client"),
-    ("http_body_util", "cli net", "the same for bodies"),
+    ("hyper",          "admin app cli config control mercadopago net poll table", "what knows HTTP is at the edge"),
+    ("hyper_util",     "cli mercadopago net", "sockets meet hyper in one place, and in the two clients"),
+    ("http_body_util", "cli mercadopago net", "the same for bodies"),
+    ("hyper_rustls",   "mercadopago", "one way out"),
     ("clap",           "cli", "nothing else has arguments"),
     ("csv",            "cli", "nothing else reads tables"),
     ("toml",           "config", "nothing else is written in it"),
