@@ -37,12 +37,12 @@ pub fn decide(state: &State, beyond: Beyond<'_>, command: &Command, now: Timesta
     match (command, state) {
         (Command::Register(registration), pos) => register(pos.as_ref(), beyond, registration).and_then(with),
         // An order outlives the registration of its POS: nobody may lose its money, or a product's fate, by a removal.
-        (Command::Settle { findings, .. }, pos) => with(settle(own(pos, beyond.order)?, findings)),
+        (Command::Settle { findings, .. }, pos) => with(settle(own(pos, beyond.order)?, findings, now)),
         (Command::Deliver { report, failed, .. }, pos) => {
-            deliver(own(pos, beyond.order)?, report, *failed).and_then(with)
+            deliver(own(pos, beyond.order)?, report, *failed, now).and_then(with)
         }
         (Command::Overdue { .. }, pos) => with(overdue(own(pos, beyond.order)?)),
-        (Command::Refund { wanted, .. }, pos) => refund(own(pos, beyond.order)?, wanted).and_then(with),
+        (Command::Refund { wanted, .. }, pos) => refund(own(pos, beyond.order)?, wanted, now).and_then(with),
         (Command::Refunded { number, state, .. }, pos) => with(refunded(own(pos, beyond.order)?, *number, state)),
         (_, None) => Err(Refusal::PosUnknown),
         (Command::Remove, Some(pos)) => remove(pos),
@@ -50,13 +50,13 @@ pub fn decide(state: &State, beyond: Beyond<'_>, command: &Command, now: Timesta
         (Command::HoldLease { seconds }, Some(pos)) => Ok(hold_lease(pos, *seconds, now)),
         (Command::LapseLease { until }, Some(pos)) => Ok(lapse_lease(pos, *until)),
         (Command::Push(push), Some(pos)) => push_order(pos, beyond.order, push, now).and_then(with),
-        (Command::Cancel { reason }, Some(pos)) => cancel(pos, *reason).and_then(with),
+        (Command::Cancel { reason }, Some(pos)) => cancel(pos, *reason, now).and_then(with),
         (Command::Shown { reference }, Some(pos)) => with(match open(pos, reference) {
             Some(order) if order.status == Status::Ready => vec![Event::OrderShown(order.facts())],
             _ => Vec::new(),
         }),
         (Command::Expire { reference }, Some(pos)) => with(match open(pos, reference) {
-            Some(order) => end(order, Event::OrderExpired(order.facts())),
+            Some(order) => end(order, Event::OrderExpired(order.facts()), now),
             None => Vec::new(),
         }),
     }
@@ -175,7 +175,7 @@ fn lapse_lease(pos: &Pos, until: Timestamp) -> Decision {
     }
 }
 
-fn cancel(pos: &Pos, reason: Option<CancelReason>) -> Result<Vec<Event>, Refusal> {
+fn cancel(pos: &Pos, reason: Option<CancelReason>, now: Timestamp) -> Result<Vec<Event>, Refusal> {
     match (&pos.open, pos.last.as_deref()) {
         (Some(order), _) => {
             let facts = order.facts();
@@ -183,7 +183,7 @@ fn cancel(pos: &Pos, reason: Option<CancelReason>) -> Result<Vec<Event>, Refusal
                 canceled_for: reason,
                 ..(**order).clone()
             };
-            Ok(end(&canceled, Event::OrderCanceled { facts, reason }))
+            Ok(end(&canceled, Event::OrderCanceled { facts, reason }, now))
         }
         (None, Some((_, Status::Canceled))) => Ok(Vec::new()),
         (None, Some((reference, Status::Paid))) => Err(Refusal::OrderPaid(reference.clone())),
@@ -204,7 +204,7 @@ fn push_order(pos: &Pos, known: Option<&Order>, push: &Push, now: Timestamp) -> 
     let mut events = Vec::new();
     match &pos.open {
         Some(order) if !push.replace => return Err(Refusal::OrderOpen(order.reference.clone())),
-        Some(order) => events.extend(end(order, Event::OrderReplaced(order.facts()))),
+        Some(order) => events.extend(end(order, Event::OrderReplaced(order.facts()), now)),
         None => {}
     }
     events.push(Event::OrderReady(Arc::new(Order {
@@ -240,7 +240,7 @@ fn same_again(pos: &Pos, known: &Order, push: &Push) -> Option<Used> {
     }
 }
 
-fn deliver(order: &Order, report: &Report, failed: DeliveryFailed) -> Result<Vec<Event>, Refusal> {
+fn deliver(order: &Order, report: &Report, failed: DeliveryFailed, now: Timestamp) -> Result<Vec<Event>, Refusal> {
     if order.status != Status::Paid {
         return Err(Refusal::OrderNotPaid(order.status));
     }
@@ -257,7 +257,7 @@ fn deliver(order: &Order, report: &Report, failed: DeliveryFailed) -> Result<Vec
     };
     match &order.delivery {
         None => {
-            let back = not_delivered(order, &delivery, failed);
+            let back = not_delivered(order, &delivery, failed, now);
             let facts = order.facts();
             let reported = Event::DeliveryReported { facts, delivery };
             Ok(std::iter::once(reported).chain(back).collect())

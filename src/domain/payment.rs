@@ -54,6 +54,7 @@ pub struct Refund {
     pub payment: u64,
     pub amount: Money,
     pub cause: Cause,
+    pub requested_at: Timestamp,
     pub state: RefundState,
 }
 

@@ -2,18 +2,19 @@
 
 use super::account::{DeliveryFailed, LatePayment};
 use super::command::{Action, BadRefund, Event, Refusal, Wanted};
+use super::id::Timestamp;
 use super::money::{BadAmount, Money};
 use super::order::{CancelReason, Delivery, Order, Status};
 use super::payment::{Ask, Cause, Findings, Found, Payment, Refund, RefundState, Reversed, Sighting};
 use crate::limits;
 
 /// What follows from all that the API knows. The first approved payments are kept; the rest should not be ours.
-pub(super) fn settle(order: &Order, findings: &Findings) -> Vec<Event> {
+pub(super) fn settle(order: &Order, findings: &Findings, now: Timestamp) -> Vec<Event> {
     let mut events: Vec<Event> = reversals(order, findings)
         .chain(sightings(order, findings))
         .take(limits::NEWS_PER_ENTRY)
         .collect();
-    events.extend(money(order, &ledger(order, findings)));
+    events.extend(money(order, &ledger(order, findings), now));
     events
 }
 
@@ -114,10 +115,10 @@ fn sightings<'a>(order: &'a Order, findings: &'a Findings) -> impl Iterator<Item
     })
 }
 
-fn money(order: &Order, lines: &[Line]) -> Vec<Event> {
+fn money(order: &Order, lines: &[Line], now: Timestamp) -> Vec<Event> {
     let news: Vec<&Line> = lines.iter().filter(|line| line.is_new).collect();
     if order.status == Status::Paid {
-        return over(order, &news, Vec::new());
+        return over(order, &news, Vec::new(), now);
     }
     if (order.status.is_open() || accepts_late(order))
         && let Some(cover) = cover(order, lines)
@@ -128,7 +129,7 @@ fn money(order: &Order, lines: &[Line]) -> Vec<Event> {
             late: !order.status.is_open(),
         };
         let mut events = vec![paid];
-        events.extend(over(order, &cover.rest, cover.part));
+        events.extend(over(order, &cover.rest, cover.part, now));
         return events;
     }
     if news.is_empty() {
@@ -139,7 +140,7 @@ fn money(order: &Order, lines: &[Line]) -> Vec<Event> {
         let facts = order.facts();
         return vec![Event::PaymentPartial { facts, payments }];
     }
-    late_money(order, payments)
+    late_money(order, payments, now)
 }
 
 /// Payments that bring the whole amount.
@@ -172,7 +173,7 @@ fn cover<'a>(order: &Order, lines: &'a [Line]) -> Option<Cover<'a>> {
 }
 
 /// Money beyond what was asked: whole payments, and the part of one that was kept.
-fn over(order: &Order, lines: &[&Line], mut parts: Vec<(u64, Money)>) -> Vec<Event> {
+fn over(order: &Order, lines: &[&Line], mut parts: Vec<(u64, Money)>, now: Timestamp) -> Vec<Event> {
     parts.extend(lines.iter().map(|line| (line.payment.id, line.left)));
     let nothing = Money::zero(order.currency());
     // More than an amount can say: the payments beside it tell.
@@ -193,20 +194,20 @@ fn over(order: &Order, lines: &[&Line], mut parts: Vec<(u64, Money)>) -> Vec<Eve
         action,
     };
     std::iter::once(overpaid)
-        .chain(back(order, action, parts, &Cause::Overpaid))
+        .chain(back(order, action, parts, &Cause::Overpaid, now))
         .collect()
 }
 
 /// The end of an open order. Money that came but was too little is late money from then on.
-pub(super) fn end(order: &Order, ending: Event) -> Vec<Event> {
+pub(super) fn end(order: &Order, ending: Event, now: Timestamp) -> Vec<Event> {
     let mut events = vec![ending];
     if !order.payments.is_empty() {
-        events.extend(late_money(order, order.payments.clone()));
+        events.extend(late_money(order, order.payments.clone(), now));
     }
     events
 }
 
-fn late_money(order: &Order, payments: Vec<Payment>) -> Vec<Event> {
+fn late_money(order: &Order, payments: Vec<Payment>, now: Timestamp) -> Vec<Event> {
     let action = match order.late_payment {
         // Short money is never enough to release a product, so `accept` cannot mean it.
         LatePayment::Accept if accepts_late(order) => Action::Report,
@@ -217,7 +218,7 @@ fn late_money(order: &Order, payments: Vec<Payment>) -> Vec<Event> {
         .iter()
         .map(|payment| (payment.id, order.left_of(payment)))
         .collect();
-    let refunds = back(order, action, parts, &Cause::Late);
+    let refunds = back(order, action, parts, &Cause::Late, now);
     let late = Event::LatePayment {
         facts: order.facts(),
         payments,
@@ -231,14 +232,14 @@ fn accepts_late(order: &Order) -> bool {
     order.late_payment == LatePayment::Accept && order.canceled_for != Some(CancelReason::PaidElsewhere)
 }
 
-fn back(order: &Order, action: Action, parts: Vec<(u64, Money)>, cause: &Cause) -> Option<Event> {
+fn back(order: &Order, action: Action, parts: Vec<(u64, Money)>, cause: &Cause, now: Timestamp) -> Option<Event> {
     match action {
         Action::Report => None,
-        Action::Refund => request(order, parts, cause),
+        Action::Refund => request(order, parts, cause, now),
     }
 }
 
-fn request(order: &Order, parts: Vec<(u64, Money)>, cause: &Cause) -> Option<Event> {
+fn request(order: &Order, parts: Vec<(u64, Money)>, cause: &Cause, now: Timestamp) -> Option<Event> {
     let parts = parts.into_iter().filter(|(_, amount)| !amount.is_zero());
     let refunds: Vec<Refund> = (order.refunds.len() as u32 + 1..)
         .zip(parts)
@@ -247,6 +248,7 @@ fn request(order: &Order, parts: Vec<(u64, Money)>, cause: &Cause) -> Option<Eve
             payment,
             amount,
             cause: cause.clone(),
+            requested_at: now,
             state: RefundState::Requested,
         })
         .collect();
@@ -255,18 +257,23 @@ fn request(order: &Order, parts: Vec<(u64, Money)>, cause: &Cause) -> Option<Eve
 }
 
 /// What follows when the machine could not deliver.
-pub(super) fn not_delivered(order: &Order, delivery: &Delivery, policy: DeliveryFailed) -> Option<Event> {
+pub(super) fn not_delivered(
+    order: &Order,
+    delivery: &Delivery,
+    policy: DeliveryFailed,
+    now: Timestamp,
+) -> Option<Event> {
     match (delivery, policy) {
         (Delivery::Failed { amount, .. }, DeliveryFailed::Refund) => {
             let parts = newest_first(order, None, amount.unwrap_or(order.amount()));
-            request(order, parts, &Cause::Delivery)
+            request(order, parts, &Cause::Delivery, now)
         }
         (Delivery::Failed { .. }, DeliveryFailed::Report) | (Delivery::Dispensed, _) => None,
     }
 }
 
 /// What the controller asks to give back.
-pub(super) fn refund(order: &Order, wanted: &Wanted) -> Result<Vec<Event>, Refusal> {
+pub(super) fn refund(order: &Order, wanted: &Wanted, now: Timestamp) -> Result<Vec<Event>, Refusal> {
     let ask = Ask {
         key: wanted.key.clone(),
         payment: wanted.payment,
@@ -303,7 +310,7 @@ pub(super) fn refund(order: &Order, wanted: &Wanted) -> Result<Vec<Event>, Refus
     if order.refunds.len() + parts.len() > limits::REFUNDS {
         return Err(Refusal::TooManyRefunds);
     }
-    Ok(request(order, parts, &Cause::Asked(ask)).into_iter().collect())
+    Ok(request(order, parts, &Cause::Asked(ask), now).into_iter().collect())
 }
 
 fn more_than_nothing(order: &Order, text: &str) -> Result<Money, BadRefund> {

@@ -29,6 +29,7 @@ pub(super) struct StoredRefund<'a> {
     #[serde(borrow)]
     amount: Str<'a>,
     cause: Str<'a>,
+    requested_at: i64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     ask: Option<StoredAsk<'a>>,
     /// Of the refund at Mercado Pago, once it is done.
@@ -101,6 +102,7 @@ pub(super) fn store_refund(refund: &Refund) -> StoredRefund<'_> {
         payment: refund.payment,
         amount: digits(refund.amount),
         cause: refund.cause.as_str().into(),
+        requested_at: refund.requested_at.0,
         ask,
         id,
         failed,
@@ -171,6 +173,7 @@ pub(super) fn read_refund(stored: StoredRefund<'_>, currency: Currency) -> Read<
         payment: stored.payment,
         amount: field("refunds", Money::parse(&stored.amount, currency))?,
         cause,
+        requested_at: Timestamp(stored.requested_at),
         state,
     })
 }

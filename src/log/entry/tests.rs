@@ -110,6 +110,7 @@ fn refunds() -> Vec<Refund> {
             payment: 41,
             amount: ars("0.01"),
             cause,
+            requested_at: Timestamp(1_763_733_935_000),
             state,
         })
         .collect()
