@@ -7,6 +7,8 @@ pub mod limits;
 
 pub mod domain;
 
+pub mod seal;
+
 pub mod clock;
 pub mod config;
 pub mod log;

@@ -13,6 +13,10 @@ pub const POS_ID_LEN: usize = 64;
 pub const ACCOUNT_ID_LEN: usize = 32;
 /// Mercado Pago takes 64 in its narrowest mode (`protocol.md`, question 11).
 pub const REFERENCE_LEN: usize = 64;
+/// Mercado Pago's ids of payments and merchant orders have 10 to 12 digits today; this many fit 64 bits.
+pub const THING_DIGITS: usize = 19;
+/// Its ids of intents are UUIDs of 36 characters.
+pub const INTENT_ID_LEN: usize = 64;
 /// Mercado Pago: a POS's name has fewer than 45 characters.
 pub const POS_NAME_LEN: usize = 44;
 /// Mercado Pago: an `external_id` of a POS has fewer than 40 letters and digits, that of a store at most 60.
@@ -72,8 +76,10 @@ pub const SOCKET_PATH_LEN: usize = 107;
 pub const POLL_THREADS: usize = 256;
 /// `poll.connections` at most: these would take some 11 GiB.
 pub const POLL_CONNECTIONS_MAX: usize = 1_000_000;
-/// `notifications.public_url`: Mercado Pago takes 500 for the whole, which adds an account and an HMAC.
-pub const PUBLIC_URL_LEN: usize = 400;
+/// `notifications.public_url`: Mercado Pago takes 500 for the whole, which adds an account, a reference and our mark.
+pub const PUBLIC_URL_LEN: usize = 370;
+/// Our mark in base64url: 128 bits.
+pub const MARK_LEN: usize = 22;
 /// A hundred years, so that no sum of times can run over.
 pub const KEEP_DAYS_MAX: u32 = 36_500;
 /// Silence of the controller after `paid`, until it is an alarm: `account.delivery_seconds`.
@@ -249,8 +255,8 @@ const _: () = assert!(AMOUNT_INTEGER_DIGITS + 2 + 7 + 2 <= 28, "a decimal has 28
 const _: () = assert!(KEEP_ENTRIES_DAYS >= 1 && KEEP_ORDERS_DAYS >= 400);
 const _: () = assert!(COMMIT_COMMANDS <= COMMANDS);
 const _: () = assert!(
-    PUBLIC_URL_LEN + 1 + ACCOUNT_ID_LEN < URL_LEN,
-    "the account is put behind the public URL"
+    PUBLIC_URL_LEN + "/".len() + ACCOUNT_ID_LEN + "?r=".len() + REFERENCE_LEN + "&t=".len() + MARK_LEN < URL_LEN,
+    "the account, an order's reference and our mark are put behind the public URL"
 );
 const _: () = assert!(SECRETS * SECRET_LEN < SECRET_FILE_BYTES as usize);
 const _: () = assert!(METADATA_LEN < BODY_BYTES);

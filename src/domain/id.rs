@@ -75,6 +75,14 @@ name!(
 );
 
 name!(
+    /// An intent at Mercado Pago: a UUID, but nobody promised that.
+    IntentId,
+    limits::INTENT_ID_LEN,
+    |b| b.is_ascii_alphanumeric() || b == b'-',
+    "1 to 64 letters, digits or '-'"
+);
+
+name!(
     /// A POS's own name at Mercado Pago.
     ExternalPosId,
     limits::EXTERNAL_POS_LEN,

@@ -64,6 +64,24 @@ impl<const MAX: usize> fmt::Debug for Text<MAX> {
     }
 }
 
+/// Two hexadecimal digits for each byte, in lower case, as many as are wanted and no more.
+pub fn unhex<const BYTES: usize>(text: &str) -> Option<[u8; BYTES]> {
+    let digit = |byte: u8| match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        _ => None,
+    };
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    let mut bytes = [0; BYTES];
+    if pairs.len() != BYTES || !rest.is_empty() {
+        return None;
+    }
+    for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
+        *byte = digit(*high)? << 4 | digit(*low)?;
+    }
+    Some(bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -87,6 +105,15 @@ mod tests {
             '\u{200b}', '\u{200f}', '\u{202a}', '\u{202e}', '\u{2066}', '\u{2069}', '\u{feff}',
         ] {
             assert_eq!(Text::<3>::parse(&format!("a{c}")), Err(BadText::Invisible), "{c:?}");
+        }
+    }
+
+    #[test]
+    fn hexadecimal_is_read_whole_or_not_at_all() {
+        assert_eq!(unhex("00ff7a"), Some([0, 255, 0x7a]));
+        assert_eq!(unhex(""), Some([]));
+        for bad in ["", "00ff", "00ff7", "00ff7a0", "00ff7a00", "00FF7A", "00fg7a", "+0ff7a"] {
+            assert_eq!(unhex::<3>(bad), None, "{bad}");
         }
     }
 }

@@ -15,6 +15,7 @@ mod payment;
 mod pos;
 mod refund;
 mod retry;
+pub mod signature;
 mod store;
 #[cfg(test)]
 mod tests;

@@ -21,7 +21,7 @@ use crate::domain::pos::Waiting;
 pub use doorbell::{Clock, Doorbell, Ring, doorbell};
 pub use key::{BadNames, Key, Names};
 pub use reply::{Answer, Outcome, Reply};
-pub use secret::{Tag, UrlSecrets};
+pub use secret::UrlSecrets;
 pub use slot::Slot;
 
 /// A power of two, so that a few bits of the hash pick one. Registering copies one shard: 8 KiB of a million POS.

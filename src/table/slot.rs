@@ -6,23 +6,23 @@ use std::time::Instant;
 
 use arc_swap::{ArcSwap, Guard};
 
-use super::key::{Asked, Key};
+use super::key::{Asked, Key, decoded};
 use super::reply::Reply;
-use super::secret::Tag;
 use crate::domain::id::PosId;
+use crate::seal::Mark;
 
 pub struct Slot {
     key: Key,
     pos: PosId,
     /// One of these must be in the query; none is asked for if there are none.
-    tags: Box<[Tag]>,
+    tags: Box<[Mark]>,
     reply: ArcSwap<Reply>,
     /// When it was polled last, by the doorbell's clock.
     pub(super) seen: AtomicU32,
 }
 
 impl Slot {
-    pub fn new(key: Key, pos: PosId, tags: Box<[Tag]>, reply: Arc<Reply>) -> Slot {
+    pub fn new(key: Key, pos: PosId, tags: Box<[Mark]>, reply: Arc<Reply>) -> Slot {
         Slot {
             key,
             pos,
@@ -69,6 +69,6 @@ impl Slot {
         self.tags.is_empty()
             || asked
                 .secret
-                .is_some_and(|given| self.tags.iter().any(|tag| tag.matches(given)))
+                .is_some_and(|given| self.tags.iter().any(|tag| tag.matches(decoded(given))))
     }
 }

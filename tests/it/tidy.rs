@@ -8,22 +8,24 @@ use std::path::{Path, PathBuf};
 
 /// Each room, the rooms that it may use, and why where the reason is not plain from the design.
 #[rustfmt::skip]
-const ARROWS: [(&str, &str, &str); 18] = [
+const ARROWS: [(&str, &str, &str); 21] = [
     ("limits",    "", "numbers only"),
     ("domain",    "limits", "the rules must run a million times in a test"),
+    ("seal",      "domain limits", "pure, but for HMAC"),
     ("clock",     "domain", "it tells the time as the domain writes it"),
     ("config",    "domain limits", ""),
-    ("log",       "domain limits", ""),
-    ("mercadopago", "config domain limits", "who asks decides what an answer means"),
-    ("table",     "domain limits", "neither engine nor log: a poll has nothing to wait for"),
+    ("log",       "domain limits seal", "seal for its key, which the log keeps"),
+    ("mercadopago", "config domain limits", "no face, no log: who asks decides what an answer means"),
+    ("table",     "domain limits seal", "neither engine nor log: a poll has nothing to wait for"),
     ("feed",      "clock domain limits log", ""),
     ("engine",    "clock config domain feed limits log table", "no face: a command is the same however it came"),
     ("net",       "limits", "faces share it, so it knows none of them"),
     ("telemetry", "limits", "it sets up; what is counted stands where it happens"),
     ("admin",     "limits net telemetry", "app hands it what to ask, as functions"),
-    ("control",   "clock config domain engine feed limits log net telemetry", "log for what is read; only the engine writes"),
+    ("control",   "clock config domain engine feed limits log net seal telemetry", "log for what is read; only the engine writes"),
+    ("notify",    "config domain engine limits mercadopago net seal telemetry", "not poll, which hands it what is not a poll through app"),
     ("poll",      "limits net table telemetry", "a poll has nothing to wait for"),
-    ("app",       "admin clock config control domain engine feed limits log net poll table telemetry", "builds all"),
+    ("app",       "admin clock config control domain engine feed limits log net notify poll seal table telemetry", "builds all"),
     ("cli",       "app config domain engine limits table telemetry", "table for the secret in `pos url`, engine for how the server ended"),
     ("main",      "cli config", "arguments in, exit code out"),
     ("lib",       "", "the map of the crate"),
@@ -34,7 +36,7 @@ const ARROWS: [(&str, &str, &str); 18] = [
 #[rustfmt::skip]
 const CRATES: [(&str, &str, &str); 12] = [
     ("rusqlite",       "log", "there will be a second storage engine"),
-    ("hyper",          "admin app cli config control mercadopago net poll table", "what knows HTTP is at the edge"),
+    ("hyper",          "admin app cli config control mercadopago net notify poll table", "what knows HTTP is at the edge"),
     ("hyper_util",     "cli mercadopago net", "sockets meet hyper in one place, and in the two clients"),
     ("http_body_util", "cli mercadopago net", "the same for bodies"),
     ("hyper_rustls",   "mercadopago", "one way out"),
