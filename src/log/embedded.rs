@@ -7,6 +7,7 @@
 //! been: that is made durable before anybody is told of it.
 
 mod batch;
+mod inbox;
 mod reserve;
 mod trim;
 
@@ -19,11 +20,13 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
 use ring::digest;
+use ring::rand::SystemRandom;
 use rusqlite::config::DbConfig;
 use rusqlite::hooks::Wal;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior};
 
 pub use batch::Batch;
+pub use inbox::Kept;
 
 use reserve::Reserve;
 use trim::{OLDEST_ENTRY, OLDEST_ORDER};
@@ -33,21 +36,26 @@ use super::{Damage, LogError, Sum};
 use crate::domain::id::{PosId, Reference, Rev, Timestamp};
 use crate::domain::order::Order;
 use crate::domain::pos::State;
+use crate::domain::text::unhex;
 use crate::limits;
+use crate::seal::KEY_LEN;
 
 const FILE: &str = "surtidor.sqlite";
 const LOCK: &str = "lock";
 
 const POLL_KEYS: &str = "poll_keys";
+const SEAL_KEY: &str = "seal_key";
 const TRIMMED_SEQ: &str = "trimmed_seq";
 /// Up to which time the last whole session of the trimmer went.
 const ENTRIES_TRIMMED_BEFORE: &str = "entries_trimmed_before";
 const ORDERS_TRIMMED_BEFORE: &str = "orders_trimmed_before";
 
-/// The version of the tables. Bodies carry a version of their own.
-const SCHEMA: i64 = 1;
-
-const TABLES: &str = include_str!("embedded/tables.sql");
+/// What leads from each version of the tables to the next, from none on. Bodies carry a version of their own.
+const STEPS: [&str; 2] = [
+    include_str!("embedded/tables-1.sql"),
+    include_str!("embedded/tables-2.sql"),
+];
+const SCHEMA: usize = STEPS.len();
 
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -135,7 +143,11 @@ impl Log {
             wal_pages,
             _lock: lock,
         };
-        log.create_tables(poll_keys)?;
+        let version = version(&log.connection)?;
+        let steps = usize::try_from(version).ok().and_then(|done| STEPS.get(done..));
+        let steps = steps.ok_or_else(|| OpenError::Newer(log.file(), version))?;
+        log.reserve.spend_if_full(|| upgrade(&log.connection, steps))?;
+        log.check_poll_keys(poll_keys)?;
         // The folder's entry for a new file is durable only when the folder is.
         File::open(folder)
             .and_then(|folder| folder.sync_all())
@@ -144,23 +156,7 @@ impl Log {
         Ok(log)
     }
 
-    fn create_tables(&mut self, poll_keys: &str) -> Result<(), OpenError> {
-        let version: i64 = self
-            .connection
-            .pragma_query_value(None, "user_version", |row| row.get(0))
-            .map_err(failure)?;
-        match version {
-            0 => {
-                let transaction = self.connection.transaction().map_err(failure)?;
-                transaction.execute_batch(TABLES).map_err(failure)?;
-                transaction
-                    .pragma_update(None, "user_version", SCHEMA)
-                    .map_err(failure)?;
-                transaction.commit().map_err(failure)?;
-            }
-            SCHEMA => {}
-            newer => return Err(OpenError::Newer(self.folder.join(FILE), newer)),
-        }
+    fn check_poll_keys(&self, poll_keys: &str) -> Result<(), OpenError> {
         let stored: Option<String> = meta(&self.connection, POLL_KEYS).map_err(failure)?;
         let in_use: bool = self
             .connection
@@ -177,6 +173,24 @@ impl Log {
             Some(stored) if stored == poll_keys => Ok(()),
             _ => set_meta(&self.connection, POLL_KEYS, poll_keys).map_err(|error| failure(error).into()),
         }
+    }
+
+    /// The key of our seal, made at the first start: what it sealed must be known after every other.
+    pub fn seal_key(&self) -> Result<[u8; KEY_LEN], LogError> {
+        if let Some(stored) = meta(&self.connection, SEAL_KEY).map_err(failure)? {
+            let damage = || Damage {
+                place: SEAL_KEY.into(),
+                what: format!("that is no key of {KEY_LEN} bytes"),
+            };
+            return Ok(unhex(&stored).ok_or_else(damage)?);
+        }
+        let key: [u8; KEY_LEN] = ring::rand::generate(&SystemRandom::new())
+            .map_err(|_| LogError::Failed("the system gave no random bytes".into()))?
+            .expose();
+        let hex: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+        self.reserve
+            .spend_if_full(|| set_meta(&self.connection, SEAL_KEY, &hex).map_err(failure))?;
+        Ok(key)
     }
 
     /// Each POS that was ever registered, as its newest entry left it, verified.
@@ -482,6 +496,25 @@ fn checkpoint(connection: &Connection, mode: &str) -> Result<(), LogError> {
     connection
         .query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |_| Ok(()))
         .map_err(failure)
+}
+
+fn version(connection: &Connection) -> Result<i64, LogError> {
+    connection
+        .pragma_query_value(None, "user_version", |row| row.get(0))
+        .map_err(failure)
+}
+
+/// All steps or none.
+fn upgrade(connection: &Connection, steps: &[&str]) -> Result<(), LogError> {
+    if steps.is_empty() {
+        return Ok(());
+    }
+    let transaction = connection.unchecked_transaction().map_err(failure)?;
+    transaction.execute_batch(&steps.concat()).map_err(failure)?;
+    transaction
+        .pragma_update(None, "user_version", SCHEMA)
+        .map_err(failure)?;
+    transaction.commit().map_err(failure)
 }
 
 fn settings(connection: &mut Connection, wal_pages: Arc<AtomicU32>) -> rusqlite::Result<()> {

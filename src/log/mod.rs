@@ -9,7 +9,7 @@ mod reader;
 #[cfg(test)]
 mod samples;
 
-pub use embedded::{Batch, Log, Newest, OpenError};
+pub use embedded::{Batch, Kept, Log, Newest, OpenError};
 pub use entry::{Entry, Unreadable};
 pub use reader::{EntryPage, Happening, OrderPage, OrderQuery, ReadError, Reader};
 

@@ -6,6 +6,8 @@ use crate::domain::order::Status;
 use crate::domain::pos::PollKey;
 use crate::log::samples::{Book, ended, open, order, pos_id, reference, registered, said};
 
+mod inbox;
+
 fn folder() -> tempfile::TempDir {
     tempfile::tempdir().expect("a folder")
 }
