@@ -137,6 +137,11 @@ pub const COMMANDS: usize = 8_192;
 pub const COMMIT_COMMANDS: usize = 1_024;
 /// How long a caller waits for its command. A disk that stalls longer is a fault that the controller must see.
 pub const COMMAND_TIME: Duration = Duration::from_secs(15);
+/// Notifications that are not worked off yet. An order has some ten at most, and those that wait are merged: a thousand
+/// orders a minute fit for the minutes that Mercado Pago's API may be away.
+pub const INBOX: usize = 10_000;
+/// Those of them that anybody could have sent: past it a flood of forged ones is refused, and real ones still find room.
+pub const INBOX_UNTRUSTED: usize = 5_000;
 /// Rings of the polls' doorbell. A ring that finds it full is rung again by the next poll.
 pub const RINGS: usize = 16_384;
 /// Events kept in memory for those who follow the whole feed; who falls behind reads the log.
@@ -254,6 +259,7 @@ const _: () = assert!(
 const _: () = assert!(AMOUNT_INTEGER_DIGITS + 2 + 7 + 2 <= 28, "a decimal has 28 digits");
 const _: () = assert!(KEEP_ENTRIES_DAYS >= 1 && KEEP_ORDERS_DAYS >= 400);
 const _: () = assert!(COMMIT_COMMANDS <= COMMANDS);
+const _: () = assert!(INBOX_UNTRUSTED < INBOX);
 const _: () = assert!(
     PUBLIC_URL_LEN + "/".len() + ACCOUNT_ID_LEN + "?r=".len() + REFERENCE_LEN + "&t=".len() + MARK_LEN < URL_LEN,
     "the account, an order's reference and our mark are put behind the public URL"

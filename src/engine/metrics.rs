@@ -28,6 +28,7 @@ pub(super) struct Metrics {
 const OUTCOMES: [&str; 5] = ["done", "unchanged", "refused", "full", "failed"];
 
 pub fn describe() {
+    super::inbox::describe();
     describe_gauge!("surtidor_pos", "Registered points of sale.");
     describe_gauge!("surtidor_orders_open", "Open orders, by state.");
     describe_counter!("surtidor_commands_total", "Commands, by kind and what became of them.");

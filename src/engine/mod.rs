@@ -4,6 +4,7 @@
 //! HTTP or any face.
 
 mod accounts;
+mod inbox;
 mod metrics;
 mod recover;
 mod timers;
@@ -27,6 +28,7 @@ use crate::log::{Damage, Log, LogError, ReadError, Reader, Sum};
 use crate::table::{Ring, Table};
 
 pub use accounts::Accounts;
+pub use inbox::{Inbox, NotKept, Taken};
 pub use metrics::describe;
 
 /// A registered POS as its newest entry left it.
@@ -81,6 +83,10 @@ pub enum Condition {
 
 enum Work {
     Command(Job),
+    /// A notification is taken in.
+    Keep(inbox::Keep),
+    /// A notification was worked off: the inbox's row goes.
+    Forget(u64),
     Trim,
     /// The disk is full: is it still?
     LookForRoom,
@@ -101,8 +107,26 @@ struct Job {
 pub struct Engine {
     work: mpsc::Sender<Work>,
     views: Arc<views::Views>,
+    inbox: Inbox,
     reader: Reader,
     condition: watch::Receiver<Condition>,
+}
+
+/// Asks the writer for something, and waits for what became of it.
+async fn ask<T>(
+    work: &mpsc::Sender<Work>,
+    what: impl FnOnce(oneshot::Sender<Result<T, Denied>>) -> Work,
+) -> Result<T, Denied> {
+    let (reply, answered) = oneshot::channel();
+    work.try_send(what(reply)).map_err(|error| match error {
+        mpsc::error::TrySendError::Full(_) => Denied::Busy,
+        mpsc::error::TrySendError::Closed(_) => Denied::Stopped,
+    })?;
+    match tokio::time::timeout(limits::COMMAND_TIME, answered).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(_)) => Err(Denied::Stopped),
+        Err(_) => Err(Denied::InDoubt),
+    }
 }
 
 /// What an engine is made of.
@@ -132,10 +156,12 @@ impl Engine {
         let seq = log.last_seq()?;
         let feed = Arc::new(Feed::new(reader.clone(), seq));
         let views = Arc::new(views::Views::new(table, feed, accounts));
-        recover::recover(&log, &views, &clock)?;
+        let newest_row = recover::recover(&log, &views, &clock)?;
         let (work, waiting) = mpsc::channel(limits::COMMANDS);
         let (condition, watched) = watch::channel(Condition::Well);
-        let writer = writer::Writer::new(log, views.clone(), clock, condition, seq, keep_entries);
+        let inbox = Inbox::new(work.clone(), views.inbox.clone());
+        let numbers = writer::Numbers { seq, row: newest_row };
+        let writer = writer::Writer::new(log, views.clone(), clock, condition, numbers, keep_entries);
         let thread = std::thread::Builder::new()
             .name("log-writer".into())
             .spawn(move || writer.run(waiting))
@@ -144,6 +170,7 @@ impl Engine {
             Engine {
                 work,
                 views,
+                inbox,
                 reader,
                 condition: watched,
             },
@@ -153,22 +180,14 @@ impl Engine {
 
     /// Asks for a command, and waits until what it did is durable and visible to polls.
     pub async fn submit(&self, pos: PosId, command: Command) -> Result<Applied, Denied> {
-        let (reply, answered) = oneshot::channel();
-        let job = Job {
+        let asked = Instant::now();
+        let job = |reply| Job {
             pos,
             command,
-            asked: Instant::now(),
+            asked,
             reply: Some(reply),
         };
-        self.work.try_send(Work::Command(job)).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => Denied::Busy,
-            mpsc::error::TrySendError::Closed(_) => Denied::Stopped,
-        })?;
-        match tokio::time::timeout(limits::COMMAND_TIME, answered).await {
-            Ok(Ok(result)) => result,
-            Ok(Err(_)) => Err(Denied::Stopped),
-            Err(_) => Err(Denied::InDoubt),
-        }
+        ask(&self.work, |reply| Work::Command(job(reply))).await
     }
 
     /// Tells the engine what happened; nobody waits for what it makes of it.
@@ -228,6 +247,10 @@ impl Engine {
                 return Ok((found, more));
             }
         }
+    }
+
+    pub fn inbox(&self) -> &Inbox {
+        &self.inbox
     }
 
     pub fn feed(&self) -> &Arc<Feed> {

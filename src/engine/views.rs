@@ -7,6 +7,7 @@ use std::time::Instant;
 use dashmap::DashMap;
 use tracing::warn;
 
+use super::inbox::Waiting;
 use super::metrics::Metrics;
 use super::timers::{Kind, Timers};
 use super::{Accounts, Record};
@@ -24,6 +25,7 @@ pub(super) struct Views {
     pub(super) timers: Timers,
     pub(super) feed: Arc<Feed>,
     pub(super) accounts: Arc<Accounts>,
+    pub(super) inbox: Arc<Waiting>,
     pub(super) metrics: Metrics,
 }
 
@@ -35,6 +37,7 @@ impl Views {
             timers: Timers::default(),
             feed,
             accounts,
+            inbox: Waiting::new(),
             metrics: Metrics::new(),
         }
     }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 use tracing::{error, info, info_span, warn};
 
+use super::inbox::Keep;
 use super::views::Views;
 use super::{Applied, Condition, Denied, Job, Record, Work};
 use crate::clock::{Clock, Now};
@@ -18,18 +19,42 @@ use crate::domain::order::Order;
 use crate::domain::payment::{RefundState, Sighting};
 use crate::domain::pos::State;
 use crate::limits;
-use crate::log::{Batch, Entry, Happening, Log, LogError, Sum};
+use crate::log::{Batch, Entry, Happening, Kept, Log, LogError, Sum};
 
 pub(super) struct Writer {
     log: Log,
     views: Arc<Views>,
     clock: Clock,
     condition: watch::Sender<Condition>,
-    seq: u64,
+    numbers: Numbers,
     keep_entries: Duration,
     trimming: bool,
+    /// Rows of the inbox that go with the next commit. One that does not happen leaves them for the one after it.
+    worked_off: Vec<u64>,
     /// That an order was shown could not be written down: its polls must tell again.
     unheard: bool,
+}
+
+/// The newest of what the log numbers.
+pub(super) struct Numbers {
+    /// Of entries.
+    pub(super) seq: u64,
+    /// Of the inbox.
+    pub(super) row: u64,
+}
+
+/// What is asked of one commit.
+#[derive(Default)]
+struct Group {
+    jobs: Vec<Job>,
+    keeps: Vec<Keep>,
+}
+
+/// What became of it, in its order.
+#[derive(Default)]
+struct Done {
+    answers: Vec<Answer>,
+    kept: Vec<Kept>,
 }
 
 /// What one commit will have done.
@@ -56,7 +81,7 @@ impl Writer {
         views: Arc<Views>,
         clock: Clock,
         condition: watch::Sender<Condition>,
-        seq: u64,
+        numbers: Numbers,
         keep_entries: Duration,
     ) -> Writer {
         let writer = Writer {
@@ -64,9 +89,10 @@ impl Writer {
             views,
             clock,
             condition,
-            seq,
+            numbers,
             keep_entries,
             trimming: false,
+            worked_off: Vec::new(),
             unheard: false,
         };
         // The disk may have been full already: said before anybody can ask whether we are ready.
@@ -78,24 +104,26 @@ impl Writer {
         let mut stopping = false;
         while !stopping {
             let Some(first) = self.wait(&mut waiting) else { break };
-            let mut jobs = Vec::new();
+            let mut group = Group::default();
             let mut redialect = false;
             let mut next = Some(first);
             while let Some(work) = next {
                 match work {
-                    Work::Command(job) => jobs.push(job),
+                    Work::Command(job) => group.jobs.push(job),
+                    Work::Keep(keep) => group.keeps.push(keep),
+                    Work::Forget(row) => self.worked_off.push(row),
                     Work::Trim => self.trimming = true,
                     Work::LookForRoom => self.look_for_room(),
                     Work::Redialect => redialect = true,
                     Work::Stop => stopping = true,
                 }
-                next = if jobs.len() < limits::COMMIT_COMMANDS {
+                next = if group.len() < limits::COMMIT_COMMANDS {
                     waiting.try_recv().ok()
                 } else {
                     None
                 };
             }
-            self.do_all(jobs);
+            self.do_all(group);
             if redialect {
                 self.views.redialect();
                 self.views.warn_of_missing_accounts();
@@ -119,41 +147,38 @@ impl Writer {
         waiting.blocking_recv()
     }
 
-    fn do_all(&mut self, jobs: Vec<Job>) {
-        if jobs.is_empty() {
-            return;
-        }
-        match self.commit(&jobs) {
-            Ok(answers) => self.answer(jobs, answers),
+    fn do_all(&mut self, group: Group) {
+        match self.commit(&group) {
+            Ok(done) => self.answer(group, done),
             Err(LogError::Full) => {
                 // What has happened already may use the room that is kept back; new business may not.
-                let (reserve, new): (Vec<Job>, Vec<Job>) =
-                    jobs.into_iter().partition(|job| job.command.may_use_reserve());
+                let (reserve, new) = group.by_reserve();
                 self.deny(new, || Denied::Full);
                 match self.commit(&reserve) {
-                    Ok(answers) => self.answer(reserve, answers),
+                    Ok(done) => self.answer(reserve, done),
                     Err(LogError::Full) => self.deny(reserve, || Denied::Full),
                     Err(LogError::Locked) => self.deny(reserve, || Denied::Locked),
                     Err(error) => self.fail(reserve, &error),
                 }
             }
-            Err(LogError::Locked) => self.deny(jobs, || Denied::Locked),
-            Err(error) => self.fail(jobs, &error),
+            Err(LogError::Locked) => self.deny(group, || Denied::Locked),
+            Err(error) => self.fail(group, &error),
         }
     }
 
-    /// All of them in one commit, or none. The answers hold once this returns.
-    fn commit(&mut self, jobs: &[Job]) -> Result<Vec<Answer>, LogError> {
-        if jobs.is_empty() {
-            return Ok(Vec::new());
+    /// All of it in one commit, or nothing. The answers hold once this returns.
+    fn commit(&mut self, group: &Group) -> Result<Done, LogError> {
+        if group.len() == 0 && self.worked_off.is_empty() {
+            return Ok(Done::default());
         }
         let now = self.clock.now();
         let begun = Instant::now();
-        let may_use_reserve = jobs.iter().all(|job| job.command.may_use_reserve());
-        let (views, seq) = (self.views.clone(), self.seq);
-        let done = self.log.commit(may_use_reserve, |batch| {
+        let (views, seq) = (self.views.clone(), self.numbers.seq);
+        let kept = group.kept(self.numbers.row, now.at);
+        let done = self.log.commit(group.may_use_reserve(), |batch| {
             let mut stage = Stage::default();
-            let answers = jobs
+            let answers = group
+                .jobs
                 .iter()
                 .map(|job| match stage.apply(&views, batch, seq, job, now) {
                     Ok(applied) => Ok(Ok(applied)),
@@ -161,19 +186,32 @@ impl Writer {
                     Err(Stop::All(error)) => Err(error),
                 })
                 .collect::<Result<Vec<_>, _>>()?;
+            kept.iter().try_for_each(|kept| batch.keep(kept))?;
+            self.worked_off.iter().try_for_each(|row| batch.forget(*row))?;
             Ok((answers, stage))
         });
         // Before anybody is answered: who is told of a full disk finds that the server says so.
         self.watch_room();
         let (answers, stage) = done?;
-        self.seq += stage.entries.len() as u64;
+        self.numbers.seq += stage.entries.len() as u64;
+        self.numbers.row += kept.len() as u64;
+        self.count_inbox(kept.len());
         self.views.metrics.commit_seconds.record(begun.elapsed());
-        self.views.metrics.commit_commands.record(count(jobs.len()));
+        if !group.jobs.is_empty() {
+            self.views.metrics.commit_commands.record(count(group.jobs.len()));
+        }
         self.show(stage, now);
         if std::mem::take(&mut self.unheard) {
             self.views.ring_again();
         }
-        Ok(answers)
+        Ok(Done { answers, kept })
+    }
+
+    fn count_inbox(&mut self, kept: usize) {
+        let metrics = &self.views.inbox.metrics;
+        metrics.kept.increment(kept as u64);
+        metrics.forgotten.increment(self.worked_off.len() as u64);
+        self.worked_off.clear();
     }
 
     /// Lets the views follow what is durable now.
@@ -193,8 +231,13 @@ impl Writer {
         }
     }
 
-    fn answer(&self, jobs: Vec<Job>, answers: Vec<Answer>) {
-        for (job, answer) in jobs.into_iter().zip(answers) {
+    fn answer(&self, group: Group, done: Done) {
+        for (keep, kept) in group.keeps.into_iter().zip(done.kept) {
+            self.views.inbox.put(kept, keep.seat);
+            // Who asked may have gone.
+            let _ = keep.reply.send(Ok(()));
+        }
+        for (job, answer) in group.jobs.into_iter().zip(done.answers) {
             let is_new = answer.as_ref().is_ok_and(|applied| !applied.events.is_empty());
             if is_new && matches!(job.command, Command::Push(_)) {
                 self.views.metrics.push_seconds.record(job.asked.elapsed());
@@ -206,8 +249,11 @@ impl Writer {
         }
     }
 
-    fn deny(&mut self, jobs: Vec<Job>, denied: impl Fn() -> Denied) {
-        for job in jobs {
+    fn deny(&mut self, group: Group, denied: impl Fn() -> Denied) {
+        for keep in group.keeps {
+            let _ = keep.reply.send(Err(denied()));
+        }
+        for job in group.jobs {
             self.unheard |= matches!(job.command, Command::Shown { .. });
             self.finish(job, Err(denied()));
         }
@@ -236,7 +282,7 @@ impl Writer {
     }
 
     /// After this nothing is acknowledged: nobody knows what is on the disk.
-    fn fail(&mut self, jobs: Vec<Job>, error: &LogError) {
+    fn fail(&mut self, group: Group, error: &LogError) {
         self.views.metrics.log_failed.increment(1);
         let what = error.what();
         // First of all: who is told of the failure must not find the server ready.
@@ -251,7 +297,7 @@ impl Writer {
             }
             first
         });
-        self.deny(jobs, || Denied::Failed(what.clone()));
+        self.deny(group, || Denied::Failed(what.clone()));
     }
 
     fn watch_room(&self) {
@@ -283,7 +329,7 @@ impl Writer {
 
     fn tidy(&mut self, somebody_waits: bool) {
         if let Err(error) = self.log.checkpoint_if_due(somebody_waits) {
-            self.fail(Vec::new(), &error);
+            self.fail(Group::default(), &error);
         }
     }
 
@@ -293,7 +339,7 @@ impl Writer {
         self.watch_room();
         match looked {
             Ok(()) | Err(LogError::Full | LogError::Locked) => {}
-            Err(error) => self.fail(Vec::new(), &error),
+            Err(error) => self.fail(Group::default(), &error),
         }
     }
 
@@ -309,9 +355,40 @@ impl Writer {
             Err(LogError::Full | LogError::Locked) => self.trimming = false,
             Err(error) => {
                 self.trimming = false;
-                self.fail(Vec::new(), &error);
+                self.fail(Group::default(), &error);
             }
         }
+    }
+}
+
+impl Group {
+    fn len(&self) -> usize {
+        self.jobs.len() + self.keeps.len()
+    }
+
+    fn may_use_reserve(&self) -> bool {
+        self.keeps.is_empty() && self.jobs.iter().all(|job| job.command.may_use_reserve())
+    }
+
+    /// What may use the reserve, and what may not. A notification comes again, or the search finds what it told of.
+    fn by_reserve(self) -> (Group, Group) {
+        let Group { jobs, keeps } = self;
+        let (reserve, new) = jobs.into_iter().partition(|job| job.command.may_use_reserve());
+        let reserve = Group {
+            jobs: reserve,
+            keeps: Vec::new(),
+        };
+        (reserve, Group { jobs: new, keeps })
+    }
+
+    /// The notifications as they will stand in the inbox, after row number `row`.
+    fn kept(&self, row: u64, at: Timestamp) -> Vec<Kept> {
+        let kept = |(keep, row): (&Keep, u64)| Kept {
+            row,
+            hint: keep.hint.clone(),
+            at,
+        };
+        self.keeps.iter().zip(row + 1..).map(kept).collect()
     }
 }
 

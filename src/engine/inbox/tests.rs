@@ -1,0 +1,160 @@
+use super::*;
+use crate::domain::hint::{Signature, Topic};
+use crate::domain::id::Reference;
+
+/// An inbox whose writer is the test.
+struct Desk {
+    inbox: Inbox,
+    work: mpsc::Receiver<Work>,
+    row: u64,
+}
+
+impl Desk {
+    fn new() -> Desk {
+        let (sender, work) = mpsc::channel(100_000);
+        Desk {
+            inbox: Inbox::new(sender, Waiting::new()),
+            work,
+            row: 0,
+        }
+    }
+
+    /// Answers the next question as the writer does, and tells which row was forgotten, if that was it.
+    fn write(&mut self) -> Option<u64> {
+        match self.work.try_recv().expect("something was asked") {
+            Work::Keep(Keep { hint, seat, reply }) => {
+                self.row += 1;
+                let (row, at) = (self.row, Timestamp(0));
+                self.inbox.waiting.put(Kept { row, hint, at }, seat);
+                reply.send(Ok(())).expect("somebody waits");
+                None
+            }
+            Work::Forget(row) => Some(row),
+            _ => panic!("the inbox asks for nothing else"),
+        }
+    }
+
+    /// Whether it was asked to be written.
+    async fn keep(&mut self, hint: Hint) -> bool {
+        let inbox = self.inbox.clone();
+        let keep = tokio::spawn(async move { inbox.keep(hint).await });
+        while !keep.is_finished() {
+            if !self.work.is_empty() {
+                self.write();
+                keep.await.expect("no panic").expect("kept");
+                return true;
+            }
+            tokio::task::yield_now().await;
+        }
+        keep.await.expect("no panic").expect("merged");
+        false
+    }
+
+    fn next(&self) -> Option<String> {
+        self.inbox.next(false).map(|taken| taken.hint().thing.id())
+    }
+}
+
+fn hint(id: u64, of: Option<&str>) -> Hint {
+    Hint {
+        account: AccountId::parse("main").expect("a name"),
+        thing: Thing::parse(Topic::MerchantOrder, &id.to_string()).expect("an id"),
+        reference: of.map(|text| Reference::parse(text).expect("a reference")),
+        signature: Signature::Absent,
+    }
+}
+
+#[tokio::test]
+async fn trusted_ones_come_first_and_then_the_oldest() {
+    let mut desk = Desk::new();
+    for hint in [hint(1, None), hint(2, None), hint(3, Some("T-3")), hint(4, Some("T-4"))] {
+        assert!(desk.keep(hint).await);
+    }
+    assert_eq!(desk.inbox.next(true).expect("one").hint().thing.id(), "3");
+    assert_eq!(desk.next().as_deref(), Some("4"));
+    assert!(desk.inbox.next(true).is_none(), "the others may be left alone");
+    assert_eq!(desk.next().as_deref(), Some("1"));
+    assert_eq!(desk.next().as_deref(), Some("2"));
+    assert_eq!(desk.next(), None);
+}
+
+#[tokio::test]
+async fn what_says_no_more_than_one_that_waits_is_not_written_again() {
+    let mut desk = Desk::new();
+    assert!(desk.keep(hint(1, None)).await);
+    assert!(!desk.keep(hint(1, None)).await);
+    assert!(desk.keep(hint(1, Some("T-1"))).await, "it says more");
+    assert!(!desk.keep(hint(1, None)).await);
+    assert!(!desk.keep(hint(1, Some("t-1"))).await);
+    let taken = desk.inbox.next(false).expect("the trusted one");
+    assert!(
+        desk.keep(hint(1, Some("T-1"))).await,
+        "that one may have been looked up before"
+    );
+    assert!(!desk.keep(hint(1, Some("T-1"))).await, "now one waits again");
+    drop(taken);
+    while desk.next().is_some() {}
+    assert!(desk.inbox.waiting.hints().about.is_empty(), "nothing is left behind");
+}
+
+#[tokio::test]
+async fn what_was_taken_is_forgotten_or_waits_again() {
+    let mut desk = Desk::new();
+    desk.keep(hint(1, None)).await;
+    desk.keep(hint(2, None)).await;
+    desk.inbox.waits().await;
+    let taken = desk.inbox.next(false).expect("one");
+    desk.inbox.again(taken);
+    desk.inbox.waits().await;
+    assert!(!desk.keep(hint(1, None)).await, "it waits");
+    let taken = desk.inbox.next(false).expect("the other first");
+    assert_eq!(taken.hint().thing.id(), "2");
+    desk.inbox.done(taken).await;
+    assert_eq!(desk.write(), Some(2), "its row");
+    assert_eq!(desk.next().as_deref(), Some("1"));
+}
+
+#[tokio::test]
+async fn a_flood_of_forged_ones_leaves_room_for_real_ones() {
+    let mut desk = Desk::new();
+    let mut id = 0;
+    let mut next_id = || {
+        id += 1;
+        id
+    };
+    for _ in 0..limits::INBOX_UNTRUSTED {
+        desk.keep(hint(next_id(), None)).await;
+    }
+    let refused = desk.inbox.keep(hint(next_id(), None)).await;
+    assert!(matches!(refused, Err(NotKept::TooMany)), "{refused:?}");
+    for _ in limits::INBOX_UNTRUSTED..limits::INBOX {
+        desk.keep(hint(next_id(), Some("T-1"))).await;
+    }
+    let refused = desk.inbox.keep(hint(next_id(), Some("T-1"))).await;
+    assert!(matches!(refused, Err(NotKept::TooMany)), "{refused:?}");
+    let taken = desk.inbox.next(false).expect("one");
+    let refused = desk.inbox.keep(hint(next_id(), Some("T-1"))).await;
+    assert!(refused.is_err(), "one that is worked on has its place");
+    desk.inbox.done(taken).await;
+    desk.write();
+    assert!(desk.keep(hint(next_id(), Some("T-1"))).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_not_answered_gives_the_place_back() {
+    let mut desk = Desk::new();
+    let inbox = desk.inbox.clone();
+    let keep = tokio::spawn(async move { inbox.keep(hint(1, None)).await });
+    let in_doubt = keep.await.expect("no panic");
+    assert!(
+        matches!(in_doubt, Err(NotKept::Denied(Denied::InDoubt))),
+        "{in_doubt:?}"
+    );
+    assert_eq!(
+        desk.inbox.waiting.room.others.taken.load(Relaxed),
+        1,
+        "it may be kept yet"
+    );
+    drop(desk.work.try_recv());
+    assert_eq!(desk.inbox.waiting.room.others.taken.load(Relaxed), 0);
+}
