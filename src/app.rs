@@ -8,6 +8,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -23,6 +24,7 @@ use crate::control::{self, BindError, Control};
 use crate::engine::{self, Accounts, Condition, Engine, Parts, Writer};
 use crate::limits;
 use crate::log::{Log, LogError, OpenError, Reader};
+use crate::mercadopago::{self, Client};
 use crate::net::listen::{Sharing, tcp, tcp_shared};
 use crate::net::metrics::Connections;
 use crate::net::seats::Seats;
@@ -31,6 +33,7 @@ use crate::net::{self, Face, Limits};
 use crate::poll::{self, Counts};
 use crate::table::{Names, Ring, Table, UrlSecrets, doorbell};
 use crate::telemetry::Metrics;
+use crate::tracker::{self, Tracker};
 
 /// Why the server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -91,6 +94,7 @@ pub struct App {
     accounts: Arc<Accounts>,
     engine: Engine,
     seats: Arc<Seats>,
+    calls_per_second: Arc<AtomicU32>,
     stop: Stop,
     poll: poll::Running,
     shared: JoinHandle<()>,
@@ -100,6 +104,7 @@ pub struct App {
 /// What the shared thread serves once the views are rebuilt.
 struct Faces {
     engine: Engine,
+    tracker: Tracker,
     rings: mpsc::Receiver<Ring>,
     clock: Clock,
     settings: control::Settings,
@@ -178,7 +183,15 @@ impl App {
             seats: seats.clone(),
         };
         let poll = poll::start(poll_listeners, settings, &stopping)?;
+        let calls_per_second = Arc::new(AtomicU32::new(config.mercadopago.calls_per_second));
         let faces = Faces {
+            tracker: Tracker {
+                engine: engine.clone(),
+                accounts: accounts.clone(),
+                client: Client::new(&config.mercadopago.base_url),
+                clock: clock.clone(),
+                calls_per_second: calls_per_second.clone(),
+            },
             probe: probe(&engine, poll.counts(), poll.watch()),
             settings: control::Settings {
                 engine: engine.clone(),
@@ -204,6 +217,7 @@ impl App {
             config: Mutex::new(config),
             accounts,
             seats,
+            calls_per_second,
             engine,
             stop,
             poll,
@@ -229,6 +243,7 @@ impl App {
             *config = new.clone();
         }
         self.seats.set_max(new.poll.connections);
+        self.calls_per_second.store(new.mercadopago.calls_per_second, Relaxed);
         self.accounts.replace(&new.accounts);
         self.engine.accounts_changed().await;
         Ok(())
@@ -265,6 +280,8 @@ fn describe() {
     poll::describe();
     control::describe();
     engine::describe();
+    mercadopago::describe();
+    tracker::describe();
     describe_gauge!("surtidor_feed_followers", "Event streams and long polls that are open.");
     describe_gauge!(
         "surtidor_feed_lag_entries",
@@ -340,6 +357,7 @@ async fn serve_shared(metrics: &Metrics, admin: TcpListener, begin: oneshot::Rec
 async fn serve_control(faces: Faces, probe: &OnceLock<Probe>, stopping: Stopping) {
     let Faces {
         engine,
+        tracker,
         mut rings,
         clock,
         settings,
@@ -347,10 +365,12 @@ async fn serve_control(faces: Faces, probe: &OnceLock<Probe>, stopping: Stopping
         tcp,
         probe: told,
     } = faces;
+    let (expiring, expired) = mpsc::channel(limits::EXPIRING);
     let by_itself = spawn_local({
         let engine = engine.clone();
-        async move { engine.run(&mut rings, &clock).await }
+        async move { engine.run(&mut rings, &expiring, &clock).await }
     });
+    let tracking = spawn_local(tracker.run(expired));
     let settings = Rc::new(settings);
     let face = face("control", limits::CONTROL_IDLE_TIME, limits::CONTROL_CONNECTIONS);
     let _ = probe.set(told);
@@ -376,6 +396,7 @@ async fn serve_control(faces: Faces, probe: &OnceLock<Probe>, stopping: Stopping
     };
     tokio::join!(unix, tcp);
     by_itself.abort();
+    tracking.abort();
     engine.stop().await;
 }
 

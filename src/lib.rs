@@ -18,6 +18,7 @@ pub mod table;
 pub mod feed;
 
 pub mod engine;
+pub mod tracker;
 
 pub mod net;
 pub mod telemetry;

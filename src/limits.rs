@@ -203,6 +203,41 @@ pub const API_CAUSES: usize = 8;
 pub const API_PAGE: usize = 50;
 pub const API_PAGES: usize = 20;
 
+// --- the tracker ------------------------------------------------------------------------------------------------
+
+/// From when on an order is looked at without a notification: most are paid, and notified of, before.
+pub const LOOK_AFTER_SHOWN: Duration = Duration::from_secs(10);
+/// That it was shown may have been lost in a crash.
+pub const LOOK_AFTER_READY: Duration = Duration::from_secs(30);
+pub const LOOK_WHILE_OPEN: Duration = Duration::from_secs(10);
+/// After its end an order may still be paid on a telephone that has a copy of it (`protocol.md`, question 8).
+pub const LOOK_AFTER_END: Duration = Duration::from_secs(30);
+pub const LOOK_OFTEN: Duration = Duration::from_secs(3_600);
+pub const LOOK_SELDOM: Duration = Duration::from_secs(3_600);
+pub const LOOK_LONG: Duration = Duration::from_secs(86_400);
+/// How long an order's expiry waits for the last look at the API.
+pub const LAST_LOOK: Duration = Duration::from_secs(10);
+/// Orders whose expiry waits for that. One that finds it full is told again after a second.
+pub const EXPIRING: usize = 1_024;
+/// Looks and refunds at once. Each has one connection at a time, or two.
+pub const LOOKS: usize = 16;
+/// Of these, for notifications that anybody could have sent.
+pub const LOOKS_UNTRUSTED: usize = 2;
+/// Payments that one look asks for, and things that it was notified of; the next look asks for the rest.
+pub const PAYMENTS_PER_LOOK: usize = 16;
+/// What failed is tried again after this, and then after twice as long each time, up to a minute.
+pub const AGAIN_FIRST: Duration = Duration::from_secs(1);
+pub const AGAIN_LAST: Duration = Duration::from_secs(60);
+/// For so long a thing of which we were notified may be unknown to the API itself.
+pub const HINT_PATIENCE: Duration = Duration::from_secs(600);
+/// If anybody could have sent the notification, it is asked for once more after this.
+pub const HINT_AGAIN: Duration = Duration::from_secs(30);
+/// By how much Mercado Pago's clock and ours may differ.
+pub const CLOCKS_APART: Duration = Duration::from_secs(300);
+/// `mercadopago.calls_per_second`. Mercado Pago publishes no limit; third parties speak of 25.
+pub const CALLS_PER_SECOND: u32 = 20;
+pub const CALLS_PER_SECOND_MAX: u32 = 1_000;
+
 // --- the command line ------------------------------------------------------------------------------------------
 
 /// How long a command waits for its answer: longer than the server lets its own writer take.

@@ -123,6 +123,9 @@ fn order(i: usize, pos: &Pos) -> Order {
         ended_at: None,
         canceled_for: None,
         payments: vec![],
+        refunds: Vec::new(),
+        sightings: Vec::new(),
+        overdue_at: None,
         delivery: None,
     }
 }

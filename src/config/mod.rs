@@ -95,6 +95,8 @@ pub struct Notifications {
 #[derive(Debug, Clone)]
 pub struct MercadoPago {
     pub base_url: BaseUrl,
+    /// Over all accounts, in the long run.
+    pub calls_per_second: u32,
 }
 
 #[derive(Debug, Clone)]

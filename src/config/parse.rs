@@ -171,6 +171,11 @@ fn mercadopago(raw: &raw::MercadoPago, found: &mut Findings) -> MercadoPago {
     );
     MercadoPago {
         base_url: url.unwrap_or_else(|| BaseUrl("https://api.mercadopago.com".into())),
+        calls_per_second: found
+            .one(&raw.calls_per_second, |text| {
+                number(text, 1, limits::CALLS_PER_SECOND_MAX)
+            })
+            .unwrap_or(limits::CALLS_PER_SECOND),
     }
 }
 

@@ -72,7 +72,7 @@ sections! {
     Admin { listen: Text }
     Data { dir: Text, keep_days: Number }
     Notifications { path: Text, public_url: Text }
-    MercadoPago { base_url: Text }
+    MercadoPago { base_url: Text, calls_per_second: Number }
     Account {
         id: Text, collector_id: Number, sponsor_id: Number, site: Text, access_token_file: Text, access_token: Secret,
         webhook_secret_file: Text, webhook_secret: Secret, late_payment: Text, delivery_failed: Text,

@@ -5,7 +5,7 @@ use super::{Config, Control, Data, Notifications, Poll};
 
 /// `Err` names the keys that changed although they cannot: what is bound, open or printed on machines stays.
 ///
-/// Accounts, their secrets and `poll.connections` may change; but not an account's site, since its orders are in another
+/// Accounts, their secrets, `poll.connections` and `mercadopago.calls_per_second` may change; but not an account's site, since its orders are in another
 /// currency then. Each struct is taken apart, so that a new key cannot be
 /// forgotten here.
 pub fn reloadable(old: &Config, new: &Config) -> Result<(), Vec<String>> {

@@ -136,6 +136,10 @@ impl Timestamp {
         Timestamp(self.0.saturating_add_unsigned(seconds.saturating_mul(1000)))
     }
 
+    pub fn minus_seconds(self, seconds: u64) -> Timestamp {
+        Timestamp(self.0.saturating_sub_unsigned(seconds.saturating_mul(1000)))
+    }
+
     /// How long from `earlier` to `self`; nothing if it is not later.
     pub fn since(self, earlier: Timestamp) -> std::time::Duration {
         std::time::Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))

@@ -19,7 +19,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::clock::Clock;
 use crate::domain::command::{Command, Event, Refusal};
-use crate::domain::id::{PosId, Rev};
+use crate::domain::id::{PosId, Reference, Rev};
 use crate::domain::order::Order;
 use crate::domain::pos::Pos;
 use crate::feed::Feed;
@@ -70,6 +70,13 @@ pub enum Denied {
     Failed(String),
     #[error("the server is stopping")]
     Stopped,
+}
+
+/// An order whose time is up: polls are not offered it any more, and its customer may just have paid.
+#[derive(Debug)]
+pub struct Expiring {
+    pub pos: PosId,
+    pub reference: Reference,
 }
 
 /// How the log does.
@@ -203,7 +210,9 @@ impl Engine {
     }
 
     /// What happens by itself: leases lapse, orders expire, polls ring, old history is trimmed. Runs until dropped.
-    pub async fn run(&self, rings: &mut mpsc::Receiver<Ring>, clock: &Clock) {
+    ///
+    /// Before an order expires it is `expiring`: whoever listens there has a last look at its money, and then says so.
+    pub async fn run(&self, rings: &mut mpsc::Receiver<Ring>, expiring: &mpsc::Sender<Expiring>, clock: &Clock) {
         // Not at once: a server that is started again and again must not trim each time.
         let first = tokio::time::Instant::now() + limits::TRIM_EVERY;
         let mut trim = tokio::time::interval_at(first, limits::TRIM_EVERY);
@@ -212,7 +221,13 @@ impl Engine {
         let is_full = || *self.condition.borrow() == Condition::Full;
         loop {
             tokio::select! {
-                (pos, command) = self.views.timers.due() => self.tell(pos, command).await,
+                (pos, command) = self.views.timers.due() => match command {
+                    Command::Expire { reference } if self.can_ask_about(&pos) => {
+                        // If too many wait already, the timer tells it again.
+                        let _ = expiring.try_send(Expiring { pos, reference });
+                    }
+                    command => self.tell(pos, command).await,
+                },
                 Some(ring) = rings.recv() => match ring {
                     Ring::Shown { pos, reference } => self.tell(pos, Command::Shown { reference }).await,
                     Ring::Scanned { pos } => self.views.feed.scanned(pos, clock.now().at),
@@ -225,6 +240,14 @@ impl Engine {
                 }
             }
         }
+    }
+
+    /// Whether there is a token with which to ask Mercado Pago about the order on the POS.
+    fn can_ask_about(&self, pos: &PosId) -> bool {
+        let record = self.pos(pos);
+        let open = record.as_ref().and_then(|record| record.pos.open.as_ref());
+        let account = open.and_then(|order| self.views.accounts.get(&order.account));
+        account.is_some_and(|account| account.access_token.is_some())
     }
 
     pub fn pos(&self, id: &PosId) -> Option<Arc<Record>> {

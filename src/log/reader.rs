@@ -122,6 +122,11 @@ impl Reader {
         Reader::ask(&self.scans, move |connection| orders(connection, &query)).await
     }
 
+    /// A page of the orders that were made since a time, and of those for which money is still to go back; oldest first.
+    pub async fn unsettled(&self, since: Timestamp, cursor: u64) -> Result<OrderPage, ReadError> {
+        Reader::ask(&self.scans, move |connection| unsettled(connection, since, cursor)).await
+    }
+
     /// Whether a POS was ever registered.
     pub async fn knows(&self, pos: PosId) -> Result<bool, ReadError> {
         Reader::ask(&self.points, move |connection| {
@@ -312,7 +317,22 @@ fn orders(connection: &Connection, query: &OrderQuery) -> Result<OrderPage, LogE
     let limit = query.limit.clamp(1, limits::PAGE_MAX);
     // One more than asked tells whether there is a next page.
     narrow("1 = 1 ORDER BY id DESC LIMIT ?{}", Value::from(limit as i64 + 1));
-    let mut statement = connection.prepare_cached(&sql).map_err(failure)?;
+    order_page(connection, &sql, values, limit)
+}
+
+fn unsettled(connection: &Connection, since: Timestamp, cursor: u64) -> Result<OrderPage, LogError> {
+    let sql = "SELECT id, reference, body, sum FROM orders WHERE id IN (
+        SELECT id FROM orders WHERE created_at >= ?1 AND id > ?2
+        UNION SELECT id FROM orders WHERE work = 1 AND id > ?2 ORDER BY id LIMIT ?3
+    ) ORDER BY id";
+    let limit = limits::PAGE_MAX;
+    // One more than a page tells whether there is a next one.
+    let values = [since.0, i64::try_from(cursor).unwrap_or(i64::MAX), limit as i64 + 1];
+    order_page(connection, sql, values.map(Value::from).to_vec(), limit)
+}
+
+fn order_page(connection: &Connection, sql: &str, values: Vec<Value>, limit: usize) -> Result<OrderPage, LogError> {
+    let mut statement = connection.prepare_cached(sql).map_err(failure)?;
     let rows = statement
         .query_map(params_from_iter(values), |row| {
             Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))

@@ -1,7 +1,5 @@
 //! Intents, the Instore API's orders (`protocol.md` 6). Amounts are strings here.
 
-use std::fmt;
-
 use hyper::Method;
 use rust_decimal::Decimal;
 use serde::{Serialize, Serializer};
@@ -13,10 +11,9 @@ use super::instore::{Sponsor, total};
 use super::metrics::Name;
 use super::wire::{self, Object, words};
 use crate::config::Secret;
-use crate::domain::id::{ExternalPosId, Reference};
+use crate::domain::id::{ExternalPosId, IntentId, Reference};
 use crate::domain::money::Money;
 use crate::domain::order::{Item, Items, UnitMeasure};
-use crate::limits;
 
 words!(
     /// `Closed` does not mean paid: the payment's own status says that.
@@ -40,23 +37,6 @@ words!(
         Payout = "PAYOUT",
     }
 );
-
-/// 1 to 64 letters, digits and hyphens, so that it can stand in a path.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct IntentId(Box<str>);
-
-impl IntentId {
-    pub fn parse(text: &str) -> Option<IntentId> {
-        let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-        (plain && (1..=limits::API_WORD_LEN).contains(&text.len())).then(|| IntentId(text.into()))
-    }
-}
-
-impl fmt::Display for IntentId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
 
 #[derive(Debug, Clone)]
 pub struct NewIntent<'a> {
@@ -163,7 +143,7 @@ impl Intent {
         let operations = object.objects("operations");
         let amounts = operations.iter().map(|operation| operation.amount("amount"));
         Ok(Intent {
-            id: id.ok_or_else(|| ApiError::nonsense("id is not letters, digits and hyphens"))?,
+            id: id.map_err(|rule| ApiError::nonsense(format!("id {rule}")))?,
             status: IntentStatus::read(&object, "status"),
             external_reference: object.text("external_reference"),
             amount: amounts.reduce(|sum, amount| sum?.checked_add(amount?)).flatten(),

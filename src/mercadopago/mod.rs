@@ -24,7 +24,7 @@ mod wire;
 pub use client::Client;
 pub use error::{ApiError, Broken, Cause, Complaint};
 pub use instore::{InstoreOrder, NewInstoreOrder};
-pub use intent::{Intent, IntentId, IntentResult, IntentSource, IntentStatus, NewIntent};
+pub use intent::{Intent, IntentResult, IntentSource, IntentStatus, NewIntent};
 pub use merchant_order::{MerchantOrder, MerchantOrderStatus, MerchantOrders, PaymentOfOrder};
 pub use metrics::describe;
 pub use payment::{Payment, PaymentStatus};

@@ -19,6 +19,7 @@ const ARROWS: [(&str, &str, &str); 21] = [
     ("table",     "domain limits seal", "neither engine nor log: a poll has nothing to wait for"),
     ("feed",      "clock domain limits log", ""),
     ("engine",    "clock config domain feed limits log table", "no face: a command is the same however it came"),
+    ("tracker",   "clock config domain engine feed limits log mercadopago", "no face: it submits commands like any other"),
     ("net",       "limits", "faces share it, so it knows none of them"),
     ("telemetry", "limits", "it sets up; what is counted stands where it happens"),
     ("admin",     "limits net telemetry", "app hands it what to ask, as functions"),

@@ -94,10 +94,10 @@ impl Batch<'_> {
         let body = entry::order_body(order);
         self.transaction
             .prepare_cached(
-                "INSERT INTO orders (reference, pos, status, created_at, ended_at, body, sum)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-                 ON CONFLICT (reference) DO UPDATE SET
-                 status = excluded.status, ended_at = excluded.ended_at, body = excluded.body, sum = excluded.sum",
+                "INSERT INTO orders (reference, pos, status, created_at, ended_at, body, sum, work)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+                 ON CONFLICT (reference) DO UPDATE SET status = excluded.status, ended_at = excluded.ended_at,
+                 body = excluded.body, sum = excluded.sum, work = excluded.work",
             )
             .and_then(|mut statement| {
                 statement.execute(params![
@@ -108,6 +108,7 @@ impl Batch<'_> {
                     order.ended_at.map(|at| at.0),
                     body,
                     sum_of(&body).0,
+                    order.refunds_wait(),
                 ])
             })
             .map_err(failure)?;

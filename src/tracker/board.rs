@@ -1,0 +1,284 @@
+//! What there is to do, and when: orders to be looked at, by notification or by the schedule; products nobody spoke of.
+//!
+//! It does nothing itself. Times are given to it, so that a test can give others.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::schedule::Times;
+use crate::clock::Now;
+use crate::domain::command::Event;
+use crate::domain::id::{Reference, Timestamp};
+use crate::domain::order::{Order, Status};
+use crate::engine::Taken;
+use crate::limits;
+use crate::log::Happening;
+
+/// An order's reference, folded.
+pub(super) type Key = Arc<str>;
+
+pub(super) fn key_of(reference: &Reference) -> Key {
+    reference.folded().into()
+}
+
+#[derive(Default)]
+pub(super) struct Board {
+    watched: HashMap<Key, Watch>,
+    due: BTreeSet<(Instant, Key)>,
+    /// There is a reason to look at once, first come first served.
+    urgent: VecDeque<Key>,
+    /// When silence about a product is an alarm.
+    overdue: BTreeSet<(Instant, Key)>,
+}
+
+#[derive(Default)]
+struct Watch {
+    /// None: not known to the schedule, or not any more.
+    times: Option<Times>,
+    asked: Option<Timestamp>,
+    due: Option<Instant>,
+    overdue: Option<Instant>,
+    is_urgent: bool,
+    is_busy: bool,
+    /// Notifications that the next look will answer.
+    hints: Vec<Taken>,
+    /// Refunds of which this process knows that they were not asked for yet.
+    untried: Vec<u32>,
+    failures: u32,
+}
+
+/// What is to be done about one order now.
+pub(super) struct Job {
+    pub(super) key: Key,
+    pub(super) hints: Vec<Taken>,
+    pub(super) untried: Vec<u32>,
+}
+
+/// How that ended.
+pub(super) enum Ended {
+    /// There is no such order: it was trimmed, or it never was.
+    NoOrder,
+    /// Nothing can be asked about it: the account has no token.
+    Mute,
+    Looked {
+        order: Box<Order>,
+        /// Mercado Pago does not know something of which it notified us.
+        unknown: bool,
+    },
+    /// Nothing could be learnt now.
+    Failed,
+}
+
+impl Board {
+    pub(super) fn watched(&self) -> usize {
+        self.watched.len()
+    }
+
+    /// An order as the log has it, at start.
+    pub(super) fn add(&mut self, order: &Order, delivery_seconds: u32, now: Now) {
+        let key = key_of(&order.reference);
+        let watch = self.watched.entry(key.clone()).or_default();
+        watch.times = Some(Times::of(order));
+        let silent = order.status == Status::Paid && order.delivery.is_none() && order.overdue_at.is_none();
+        if let Some(paid) = order.ended_at.filter(|_| silent) {
+            self.expect_delivery(&key, paid, delivery_seconds, now);
+        }
+        if order.refunds_wait() {
+            self.hurry(&key);
+        } else {
+            self.plan(&key, now);
+        }
+    }
+
+    /// Follows what happens. `delivery_seconds` of the account of a POS is asked for only where it matters.
+    pub(super) fn follow(&mut self, entry: &Happening, delivery_seconds: impl Fn() -> u32, now: Now) {
+        for event in &entry.events {
+            let Some(reference) = event.reference() else { continue };
+            let key = key_of(reference);
+            let times = |watch: &mut Watch, change: &dyn Fn(&mut Times)| watch.times.iter_mut().for_each(change);
+            let watch = self.watched.entry(key.clone()).or_default();
+            match event {
+                Event::OrderReady(order) => watch.times = Some(Times::of(order)),
+                Event::OrderShown(_) => times(watch, &|times| times.shown = Some(entry.at)),
+                Event::OrderPaid { .. }
+                | Event::OrderCanceled { .. }
+                | Event::OrderReplaced(_)
+                | Event::OrderExpired(_) => times(watch, &|times| times.ended = Some(entry.at)),
+                Event::RefundRequested { refunds, .. } => {
+                    watch.untried.extend(refunds.iter().map(|refund| refund.number));
+                }
+                _ => {}
+            }
+            match event {
+                Event::OrderPaid { .. } => self.expect_delivery(&key, entry.at, delivery_seconds(), now),
+                Event::DeliveryReported { .. } | Event::DeliveryOverdue(_) => self.hear_of_delivery(&key),
+                Event::RefundRequested { .. } => self.hurry(&key),
+                _ => {}
+            }
+            self.plan(&key, now);
+        }
+    }
+
+    /// A notification about this order.
+    pub(super) fn hint(&mut self, key: &Key, taken: Taken) {
+        self.watched.entry(key.clone()).or_default().hints.push(taken);
+        self.hurry(key);
+    }
+
+    /// The next order to look at, if there is a reason to be quick.
+    pub(super) fn next_urgent(&mut self) -> Option<Job> {
+        let key = self.urgent.pop_front()?;
+        self.begin(key)
+    }
+
+    /// The order that has waited longest for its look.
+    pub(super) fn next_due(&mut self, now: Instant) -> Option<Job> {
+        let (at, key) = self.due.first()?.clone();
+        if at > now { None } else { self.begin(key) }
+    }
+
+    /// An order whose product nobody has spoken of.
+    pub(super) fn next_overdue(&mut self, now: Instant) -> Option<Key> {
+        let (at, key) = self.overdue.first()?.clone();
+        if at > now {
+            return None;
+        }
+        self.hear_of_delivery(&key);
+        self.forget_idle(&key);
+        Some(key)
+    }
+
+    pub(super) fn has_urgent(&self) -> bool {
+        !self.urgent.is_empty()
+    }
+
+    pub(super) fn first_due(&self) -> Option<Instant> {
+        self.due.first().map(|(at, _)| *at)
+    }
+
+    pub(super) fn first_overdue(&self) -> Option<Instant> {
+        self.overdue.first().map(|(at, _)| *at)
+    }
+
+    fn begin(&mut self, key: Key) -> Option<Job> {
+        self.unplan(&key);
+        let watch = self.watched.get_mut(&key)?;
+        watch.is_urgent = false;
+        watch.is_busy = true;
+        let (hints, untried) = (std::mem::take(&mut watch.hints), std::mem::take(&mut watch.untried));
+        self.urgent.retain(|urgent| *urgent != key);
+        Some(Job { key, hints, untried })
+    }
+
+    /// A job ended. `hints` are those that are still to be answered.
+    pub(super) fn end(&mut self, key: &Key, ended: &Ended, hints: Vec<Taken>, now: Now) {
+        let Some(watch) = self.watched.get_mut(key) else { return };
+        watch.is_busy = false;
+        let newer = !watch.hints.is_empty() || !watch.untried.is_empty();
+        watch.hints.extend(hints);
+        match ended {
+            Ended::NoOrder => watch.times = None,
+            // A token may be configured yet: it is tried now and then.
+            Ended::Mute => {
+                watch.asked = Some(now.at);
+                watch.failures = u32::MAX;
+            }
+            Ended::Looked { order, .. } => {
+                watch.times = Some(Times::of(order));
+                watch.asked = Some(now.at);
+                let unfinished = !watch.hints.is_empty() || order.refunds_wait();
+                watch.failures = if unfinished {
+                    watch.failures.saturating_add(1)
+                } else {
+                    0
+                };
+            }
+            Ended::Failed => watch.failures = watch.failures.saturating_add(1),
+        }
+        if newer {
+            self.hurry(key);
+        } else {
+            self.plan(key, now);
+        }
+    }
+
+    /// To be looked at as soon as there is a place, or as soon as the look that is under way has ended.
+    fn hurry(&mut self, key: &Key) {
+        self.unplan(key);
+        if let Some(watch) = self.watched.get_mut(key)
+            && !watch.is_urgent
+            && !watch.is_busy
+        {
+            watch.is_urgent = true;
+            self.urgent.push_back(key.clone());
+        }
+    }
+
+    fn plan(&mut self, key: &Key, now: Now) {
+        self.unplan(key);
+        let Some(watch) = self.watched.get_mut(key) else { return };
+        if watch.is_busy || watch.is_urgent {
+            return;
+        }
+        let by_schedule = watch.times.and_then(|times| times.next_look(watch.asked));
+        let by_schedule = by_schedule.map(|at| Instant::from_std(now.instant_of(at)));
+        let again = (watch.failures > 0).then(|| Instant::from_std(now.instant) + pause(watch.failures));
+        let due = match (by_schedule, again) {
+            // While nothing can be learnt the schedule would only ask more often.
+            (Some(due), Some(again)) if watch.hints.is_empty() => Some(due.max(again)),
+            (Some(due), Some(again)) => Some(due.min(again)),
+            (due, again) => due.or(again),
+        };
+        watch.due = due;
+        if let Some(due) = due {
+            self.due.insert((due, key.clone()));
+        }
+        self.forget_idle(key);
+    }
+
+    fn unplan(&mut self, key: &Key) {
+        let due = self.watched.get_mut(key).and_then(|watch| watch.due.take());
+        if let Some(due) = due {
+            self.due.remove(&(due, key.clone()));
+        }
+    }
+
+    fn expect_delivery(&mut self, key: &Key, paid: Timestamp, delivery_seconds: u32, now: Now) {
+        self.hear_of_delivery(key);
+        if let Some(watch) = self.watched.get_mut(key).filter(|_| delivery_seconds > 0) {
+            let at = Instant::from_std(now.instant_of(paid.plus_seconds(u64::from(delivery_seconds))));
+            watch.overdue = Some(at);
+            self.overdue.insert((at, key.clone()));
+        }
+    }
+
+    fn hear_of_delivery(&mut self, key: &Key) {
+        let overdue = self.watched.get_mut(key).and_then(|watch| watch.overdue.take());
+        if let Some(at) = overdue {
+            self.overdue.remove(&(at, key.clone()));
+        }
+    }
+
+    /// An order for which nothing is to be done at any time is not kept in mind.
+    fn forget_idle(&mut self, key: &Key) {
+        let idle = self.watched.get(key).is_some_and(|watch| {
+            watch.due.is_none()
+                && watch.overdue.is_none()
+                && !watch.is_urgent
+                && !watch.is_busy
+                && watch.hints.is_empty()
+        });
+        if idle {
+            self.watched.remove(key);
+        }
+    }
+}
+
+/// After this many failures in a row.
+pub(super) fn pause(failures: u32) -> Duration {
+    let doubled = limits::AGAIN_FIRST.saturating_mul(1 << failures.saturating_sub(1).min(10));
+    doubled.min(limits::AGAIN_LAST)
+}

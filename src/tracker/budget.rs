@@ -1,0 +1,75 @@
+//! How many calls may be made: so many a second, and a few at once.
+//!
+//! Work begins while there is credit, and each of its calls is charged for, so the last one may leave a debt that is paid
+//! before the next begins. So nothing waits half-way, and over any while no more calls are made than allowed.
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+#[derive(Debug)]
+pub(super) struct Budget {
+    calls_per_second: Arc<AtomicU32>,
+    /// All calls so far are paid for at this moment; credit is how long ago that was.
+    paid: Cell<Instant>,
+}
+
+/// Credit that can be saved up: a second's calls.
+const SAVED: Duration = Duration::from_secs(1);
+
+impl Budget {
+    pub(super) fn new(calls_per_second: Arc<AtomicU32>) -> Budget {
+        Budget {
+            calls_per_second,
+            paid: Cell::new(Instant::now() - SAVED),
+        }
+    }
+
+    /// What one call costs.
+    fn cost(&self) -> Duration {
+        Duration::from_secs(1) / self.calls_per_second.load(Relaxed).max(1)
+    }
+
+    /// From when on work may begin.
+    pub(super) fn free_at(&self) -> Instant {
+        self.paid.get() + self.cost()
+    }
+
+    pub(super) fn charge(&self, calls: u32) {
+        let from = self.paid.get().max(Instant::now() - SAVED);
+        self.paid.set(from + self.cost() * calls);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn no_more_calls_than_allowed() {
+        let budget = Budget::new(Arc::new(AtomicU32::new(10)));
+        let begun = Instant::now();
+        let mut calls = 0;
+        while begun.elapsed() < Duration::from_secs(60) {
+            tokio::time::sleep_until(budget.free_at()).await;
+            budget.charge(3);
+            calls += 3;
+        }
+        assert!((600..=615).contains(&calls), "{calls}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_quiet_hour_saves_up_one_second() {
+        let budget = Budget::new(Arc::new(AtomicU32::new(10)));
+        tokio::time::sleep(Duration::from_secs(3600)).await;
+        let mut calls = 0;
+        while budget.free_at() <= Instant::now() {
+            budget.charge(1);
+            calls += 1;
+        }
+        assert_eq!(calls, 10);
+    }
+}

@@ -1,0 +1,395 @@
+//! What must be learnt or done at Mercado Pago, until it is: what became of an order's money, and refunds.
+//!
+//! It asks the API and submits what it learnt as commands like any other; the rules decide what that means. A
+//! notification only makes it look sooner. It forgets nothing over a restart: orders, refunds and notifications are in the
+//! log. Nothing here releases a product, and nothing here believes anybody but the API.
+
+mod board;
+mod budget;
+mod look;
+mod metrics;
+mod refund;
+mod schedule;
+mod verdict;
+mod work;
+
+use std::collections::{BTreeMap, HashSet};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until};
+use tracing::{debug, warn};
+
+use crate::clock::{Clock, Now};
+use crate::config::Account;
+use crate::domain::id::{AccountId, Reference};
+use crate::engine::{Accounts, Denied, Engine, Expiring, Taken};
+use crate::feed::{After, FollowError, Follower, News};
+use crate::limits;
+use crate::log::{Happening, ReadError};
+use crate::mercadopago::{ApiError, Client};
+
+use board::{Board, Ended, Job, Key, key_of, pause};
+use budget::Budget;
+use metrics::Metrics;
+
+pub use metrics::describe;
+
+/// What the tracker is made of.
+pub struct Tracker {
+    pub engine: Engine,
+    pub accounts: Arc<Accounts>,
+    pub client: Client,
+    pub clock: Clock,
+    /// May change while it runs.
+    pub calls_per_second: Arc<AtomicU32>,
+}
+
+/// What its jobs share.
+struct Tools {
+    engine: Engine,
+    accounts: Arc<Accounts>,
+    client: Client,
+    budget: Budget,
+}
+
+/// Why nothing was learnt this time.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Api(#[from] ApiError),
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error(transparent)]
+    Denied(#[from] Denied),
+}
+
+/// A job that has ended.
+enum Done {
+    Order {
+        key: Key,
+        ended: Ended,
+        /// Those that are not answered yet.
+        hints: Vec<Taken>,
+    },
+    /// A notification whose URL named no order.
+    Hint {
+        taken: Taken,
+        tries: u32,
+        named: Result<Named, Failure>,
+    },
+    /// An order's last look, and its end.
+    Expired(Reference),
+    Aside,
+}
+
+/// Which order a notification is about.
+enum Named {
+    Order(Key),
+    /// None of ours, as far as can be said.
+    Nothing,
+    /// The API does not know it, perhaps not yet.
+    Unknown,
+}
+
+impl Tracker {
+    /// Runs until dropped, on a `LocalSet`.
+    pub async fn run(self, mut expiring: mpsc::Receiver<Expiring>) {
+        let mut desk = Desk::new(self);
+        let mut follower = loop {
+            match desk.recall().await {
+                Ok(follower) => break follower,
+                Err(error) => warn!(%error, "payments are not watched yet"),
+            }
+            sleep(limits::AGAIN_LAST).await;
+        };
+        loop {
+            desk.begin();
+            let (wake, inbox) = (desk.wake(), desk.tools.engine.inbox().clone());
+            let may_expire = desk.last_looks.len() < limits::LOOKS;
+            tokio::select! {
+                news = follower.next() => match news {
+                    Ok(News::Entry(entry)) => desk.follow(&entry),
+                    Ok(News::Scanned { .. }) => {}
+                    Err(error) => {
+                        warn!(%error, "the tracker cannot follow the log");
+                        sleep(limits::AGAIN_FIRST).await;
+                    }
+                },
+                Some(expiring) = expiring.recv(), if may_expire => desk.expire(expiring),
+                Some(done) = desk.jobs.join_next() => match done {
+                    Ok(done) => desk.end(done).await,
+                    Err(error) => warn!(%error, "a job of the tracker ended badly"),
+                },
+                () = inbox.waits() => desk.has_mail = true,
+                () = sleep_until(wake) => {}
+            }
+        }
+    }
+}
+
+/// Where jobs are given out and taken back.
+struct Desk {
+    tools: Rc<Tools>,
+    clock: Clock,
+    board: Board,
+    jobs: JoinSet<Done>,
+    /// Jobs for notifications that anybody could have sent.
+    untrusted: usize,
+    has_mail: bool,
+    /// Notifications that named no order yet: the trusted ones, and the others.
+    later: [Shelf; 2],
+    /// Orders that are having their last look.
+    last_looks: HashSet<Reference>,
+    metrics: Metrics,
+}
+
+/// Notifications that are tried again at a time.
+#[derive(Default)]
+struct Shelf {
+    waiting: BTreeMap<(Instant, u64), (Taken, u32)>,
+    next: u64,
+}
+
+impl Shelf {
+    fn put(&mut self, at: Instant, taken: Taken, tries: u32) {
+        self.waiting.insert((at, self.next), (taken, tries));
+        self.next += 1;
+    }
+
+    fn take(&mut self, now: Instant) -> Option<(Taken, u32)> {
+        let first = self.waiting.first_entry()?;
+        (first.key().0 <= now).then(|| first.remove())
+    }
+
+    fn first(&self) -> Option<Instant> {
+        self.waiting.first_key_value().map(|((at, _), _)| *at)
+    }
+}
+
+const TRUSTED: usize = 0;
+const OTHERS: usize = 1;
+
+impl Desk {
+    fn new(tracker: Tracker) -> Desk {
+        Desk {
+            tools: Rc::new(Tools {
+                engine: tracker.engine,
+                accounts: tracker.accounts,
+                client: tracker.client,
+                budget: Budget::new(tracker.calls_per_second),
+            }),
+            clock: tracker.clock,
+            board: Board::default(),
+            jobs: JoinSet::new(),
+            untrusted: 0,
+            has_mail: true,
+            later: Default::default(),
+            last_looks: HashSet::new(),
+            metrics: Metrics::new(),
+        }
+    }
+
+    /// What the log says is still to be watched or done. Whoever listens before reading misses nothing.
+    async fn recall(&mut self) -> Result<Follower, FollowError> {
+        let follower = self.tools.engine.feed().follow(None, After::Now).await?;
+        let now = self.clock.now();
+        let longest = *limits::EXPIRES_IN_SECONDS.end() + (limits::LOOK_OFTEN + limits::LOOK_LONG).as_secs();
+        let since = now.at.minus_seconds(longest);
+        let mut cursor = 0;
+        loop {
+            let page = self.tools.engine.reader().unsettled(since, cursor).await?;
+            for order in &page.orders {
+                self.board
+                    .add(order, delivery_seconds(&self.tools.accounts, &order.account), now);
+            }
+            match page.next {
+                Some(next) => cursor = next,
+                None => return Ok(follower),
+            }
+        }
+    }
+
+    fn follow(&mut self, entry: &Happening) {
+        let delivery_seconds = || {
+            let record = self.tools.engine.pos(&entry.pos);
+            record.map_or(0, |record| {
+                delivery_seconds(&self.tools.accounts, &record.pos.registration.account)
+            })
+        };
+        self.board.follow(entry, delivery_seconds, self.clock.now());
+    }
+
+    /// Begins all that may be begun now.
+    fn begin(&mut self) {
+        let now = Instant::now();
+        while let Some(key) = self.board.next_overdue(now) {
+            let tools = self.tools.clone();
+            self.jobs.spawn_local(async move { work::alarm(&tools, key).await });
+        }
+        while self.has_room(now) && self.begin_one(now) {}
+        let behind = self
+            .board
+            .first_due()
+            .map_or(Duration::ZERO, |due| now.saturating_duration_since(due));
+        self.metrics.set(self.board.watched(), behind);
+    }
+
+    fn has_room(&self, now: Instant) -> bool {
+        self.jobs.len() < limits::LOOKS && self.tools.budget.free_at() <= now
+    }
+
+    /// What somebody waits for goes first, what anybody could have asked for last.
+    fn begin_one(&mut self, now: Instant) -> bool {
+        if let Some(job) = self.board.next_urgent() {
+            self.look(job);
+        } else if let Some(taken) = self.tools.engine.inbox().next(true) {
+            self.sort(taken);
+        } else if let Some((taken, tries)) = self.later[TRUSTED].take(now) {
+            self.name(taken, tries);
+        } else if let Some(job) = self.board.next_due(now) {
+            self.look(job);
+        } else if self.untrusted < limits::LOOKS_UNTRUSTED {
+            if let Some((taken, tries)) = self.later[OTHERS].take(now) {
+                self.name(taken, tries);
+            } else if let Some(taken) = self.tools.engine.inbox().next(false) {
+                self.sort(taken);
+            } else {
+                self.has_mail = false;
+                return false;
+            }
+        } else {
+            return false;
+        }
+        true
+    }
+
+    fn look(&mut self, job: Job) {
+        let (tools, now) = (self.tools.clone(), self.clock.now());
+        self.jobs.spawn_local(async move { work::work(&tools, job, now).await });
+    }
+
+    /// A notification that names its order is that order's; what another is about must be asked.
+    fn sort(&mut self, taken: Taken) {
+        match &taken.hint().reference {
+            Some(reference) => {
+                let key = key_of(reference);
+                self.board.hint(&key, taken);
+            }
+            None => self.name(taken, 0),
+        }
+    }
+
+    fn name(&mut self, taken: Taken, tries: u32) {
+        if !taken.hint().is_trusted() {
+            self.untrusted += 1;
+        }
+        let tools = self.tools.clone();
+        self.jobs.spawn_local(async move {
+            let named = work::name(&tools, taken.hint()).await;
+            Done::Hint { taken, tries, named }
+        });
+    }
+
+    fn expire(&mut self, expiring: Expiring) {
+        // It is told each second until it has happened.
+        if self.last_looks.insert(expiring.reference.clone()) {
+            let tools = self.tools.clone();
+            self.jobs
+                .spawn_local(async move { work::expire(&tools, expiring).await });
+        }
+    }
+
+    async fn end(&mut self, done: Done) {
+        match done {
+            Done::Order { key, ended, hints } => {
+                match ended {
+                    Ended::Looked { .. } => self.metrics.looked.increment(1),
+                    Ended::Failed => self.metrics.failed.increment(1),
+                    Ended::NoOrder | Ended::Mute => {}
+                }
+                self.board.end(&key, &ended, hints, self.clock.now());
+            }
+            Done::Hint { taken, tries, named } => self.named(taken, tries, named).await,
+            Done::Expired(reference) => {
+                self.last_looks.remove(&reference);
+            }
+            Done::Aside => {}
+        }
+    }
+
+    async fn named(&mut self, taken: Taken, tries: u32, named: Result<Named, Failure>) {
+        let trusted = taken.hint().is_trusted();
+        if !trusted {
+            self.untrusted -= 1;
+        }
+        let again = match named {
+            Ok(Named::Order(key)) => return self.board.hint(&key, taken),
+            Ok(Named::Nothing) => None,
+            Ok(Named::Unknown) => again_if_unknown(&taken, tries, self.clock.now()),
+            Err(Failure::Api(error)) if !error.may_pass() => {
+                debug!(thing = %taken.hint().thing, %error, "a notification told of something that cannot be asked for");
+                again_if_unknown(&taken, tries, self.clock.now())
+            }
+            Err(_) => Some(pause(tries + 1)),
+        };
+        match again {
+            Some(pause) => {
+                let shelf = if trusted { TRUSTED } else { OTHERS };
+                self.later[shelf].put(Instant::now() + pause, taken, tries + 1);
+            }
+            None => self.tools.engine.inbox().done(taken).await,
+        }
+    }
+
+    /// When there may be something to begin, if nothing happens before.
+    fn wake(&self) -> Instant {
+        let now = Instant::now();
+        let mut wake = now + limits::AGAIN_LAST;
+        wake = self.board.first_overdue().map_or(wake, |at| wake.min(at));
+        if self.jobs.len() >= limits::LOOKS {
+            return wake;
+        }
+        let others = if self.untrusted < limits::LOOKS_UNTRUSTED {
+            self.later[OTHERS].first()
+        } else {
+            None
+        };
+        let free = self.tools.budget.free_at();
+        for due in [self.board.first_due(), self.later[TRUSTED].first(), others]
+            .into_iter()
+            .flatten()
+        {
+            wake = wake.min(due.max(free));
+        }
+        // Without credit there may be work that could not be begun.
+        if free > now && (self.has_mail || self.board.has_urgent()) {
+            wake = wake.min(free);
+        }
+        wake
+    }
+}
+
+/// What Mercado Pago notified us of it may not know itself for a while; what anybody may have told us of is asked for
+/// once more.
+fn again_if_unknown(taken: &Taken, tries: u32, now: Now) -> Option<Duration> {
+    if taken.hint().is_trusted() {
+        (now.at.since(taken.at()) < limits::HINT_PATIENCE).then(|| pause(tries + 1))
+    } else {
+        (tries == 0).then_some(limits::HINT_AGAIN)
+    }
+}
+
+/// An account that is not configured any more has no deadline.
+fn delivery_seconds(accounts: &Accounts, account: &AccountId) -> u32 {
+    accounts
+        .get(account)
+        .map_or(0, |account: Arc<Account>| account.delivery_seconds)
+}
+
+#[cfg(test)]
+mod tests;

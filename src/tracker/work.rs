@@ -1,0 +1,202 @@
+//! One job each: a look at an order with what follows from it, the last look before it expires, and finding out which
+//! order a notification is about.
+
+use tokio::time::timeout;
+use tracing::{debug, info, warn};
+
+use super::board::{Ended, Job, Key, key_of};
+use super::look::{Api, known, look};
+use super::{Done, Failure, Named, Tools, refund};
+use crate::clock::Now;
+use crate::config::Account;
+use crate::domain::command::Command;
+use crate::domain::hint::{Hint, Thing};
+use crate::domain::id::Reference;
+use crate::domain::order::Order;
+use crate::domain::payment::{Findings, Refund, RefundState};
+use crate::engine::{Expiring, Taken};
+use crate::limits;
+
+impl Tools {
+    /// An account that may be asked about, with how to ask.
+    fn api<'a>(&'a self, account: &'a Account) -> Option<Api<'a>> {
+        Some(Api {
+            client: &self.client,
+            token: account.access_token.as_ref()?,
+            budget: &self.budget,
+        })
+    }
+
+    async fn order(&self, key: &Key) -> Result<Option<Order>, Failure> {
+        // What is no reference was never one of ours.
+        match Reference::parse(key) {
+            Ok(reference) => Ok(self.engine.reader().order(reference).await?),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// Tells the rules what was found.
+    async fn settle(&self, order: Order, findings: Findings) -> Result<Order, Failure> {
+        if findings == Findings::default() {
+            return Ok(order);
+        }
+        let command = Command::Settle {
+            reference: order.reference.clone(),
+            findings,
+        };
+        let applied = self.engine.submit(order.pos.clone(), command).await?;
+        Ok(applied.order.unwrap_or(order))
+    }
+}
+
+/// Looks at an order and does what is to be done about it.
+pub(super) async fn work(tools: &Tools, job: Job, now: Now) -> Done {
+    let Job { key, hints, untried } = job;
+    let ended = match attend(tools, &key, &hints, &untried).await {
+        Ok(ended) => ended,
+        Err(failure) => {
+            info!(reference = %key, %failure, "what became of the order is not known yet");
+            Ended::Failed
+        }
+    };
+    let mut left = Vec::new();
+    for taken in hints {
+        if is_open(&ended, &taken, now) {
+            left.push(taken);
+        } else {
+            tools.engine.inbox().done(taken).await;
+        }
+    }
+    Done::Order {
+        key,
+        ended,
+        hints: left,
+    }
+}
+
+/// Whether a notification is still to be answered after a look.
+fn is_open(ended: &Ended, taken: &Taken, now: Now) -> bool {
+    match ended {
+        Ended::NoOrder | Ended::Mute => false,
+        Ended::Looked { unknown, .. } => *unknown && now.at.since(taken.at()) < limits::HINT_PATIENCE,
+        Ended::Failed => true,
+    }
+}
+
+async fn attend(tools: &Tools, key: &Key, hints: &[Taken], untried: &[u32]) -> Result<Ended, Failure> {
+    let Some(order) = tools.order(key).await? else {
+        return Ok(Ended::NoOrder);
+    };
+    let account = tools.accounts.get(&order.account);
+    let Some(api) = account.as_ref().and_then(|account| tools.api(account)) else {
+        return Ok(Ended::Mute);
+    };
+    let own = hints
+        .iter()
+        .map(Taken::hint)
+        .filter(|hint| hint.account == order.account);
+    let named: Vec<Thing> = own.map(|hint| hint.thing.clone()).collect();
+    let seen = look(&api, &order, &named).await?;
+    let order = tools.settle(order, seen.findings).await?;
+    let order = give_back(tools, &api, order, untried).await?;
+    Ok(Ended::Looked {
+        unknown: seen.unknown,
+        order: Box::new(order),
+    })
+}
+
+/// Pursues each refund that is not through, in their order.
+async fn give_back(tools: &Tools, api: &Api<'_>, mut order: Order, untried: &[u32]) -> Result<Order, Failure> {
+    let waiting = |refund: &&Refund| refund.state == RefundState::Requested;
+    let numbers: Vec<u32> = order
+        .refunds
+        .iter()
+        .filter(waiting)
+        .map(|refund| refund.number)
+        .collect();
+    for number in numbers {
+        let Some(refund) = order.refunds.iter().find(|refund| refund.number == number) else {
+            continue;
+        };
+        let tried = !untried.contains(&number);
+        match refund::pursue(api, &order, refund, tried).await {
+            Ok(RefundState::Requested) => debug!(reference = %order.reference, number, "the refund is in process"),
+            Ok(state) => {
+                let command = Command::Refunded {
+                    reference: order.reference.clone(),
+                    number,
+                    state,
+                };
+                let applied = tools.engine.submit(order.pos.clone(), command).await?;
+                order = applied.order.unwrap_or(order);
+            }
+            Err(error) => warn!(reference = %order.reference, number, %error, "the refund could not be made yet"),
+        }
+    }
+    Ok(order)
+}
+
+/// Looks once more at an order whose time is up, and then says so. What is found is told first.
+pub(super) async fn expire(tools: &Tools, expiring: Expiring) -> Done {
+    let Expiring { pos, reference } = expiring;
+    let key = key_of(&reference);
+    if timeout(limits::LAST_LOOK, look_until_answered(tools, &key))
+        .await
+        .is_err()
+    {
+        warn!(%reference, "the order expires without a last look: Mercado Pago does not answer");
+    }
+    let command = Command::Expire {
+        reference: reference.clone(),
+    };
+    if let Err(denied) = tools.engine.submit(pos, command).await {
+        // Its timer tells it again.
+        debug!(%reference, %denied, "the order has not expired yet");
+    }
+    Done::Expired(reference)
+}
+
+async fn look_until_answered(tools: &Tools, key: &Key) {
+    while let Err(failure) = attend(tools, key, &[], &[]).await {
+        debug!(reference = %key, %failure, "the last look failed");
+        tokio::time::sleep(limits::AGAIN_FIRST).await;
+    }
+}
+
+/// Says that nobody has spoken of an order's product.
+pub(super) async fn alarm(tools: &Tools, key: Key) -> Done {
+    if let Ok(Some(order)) = tools.order(&key).await {
+        let command = Command::Overdue {
+            reference: order.reference,
+        };
+        if let Err(denied) = tools.engine.submit(order.pos, command).await {
+            warn!(reference = %key, %denied, "a product's silence could not be told");
+        }
+    }
+    Done::Aside
+}
+
+/// Finds out which order a notification is about, where its URL does not say so.
+pub(super) async fn name(tools: &Tools, hint: &Hint) -> Result<Named, Failure> {
+    let account = tools.accounts.get(&hint.account);
+    let Some(api) = account.as_ref().and_then(|account| tools.api(account)) else {
+        return Ok(Named::Nothing);
+    };
+    let reference = match &hint.thing {
+        Thing::MerchantOrder(id) => known(api.merchant_order(id.get()).await)?.map(|found| found.external_reference),
+        Thing::Payment(id) => known(api.payment(id.get()).await)?.map(|found| found.external_reference),
+        Thing::Intent(id) => known(api.intent(id).await)?.map(|found| found.external_reference),
+    };
+    let Some(reference) = reference else {
+        return Ok(Named::Unknown);
+    };
+    let Some(reference) = reference.and_then(|text| Reference::parse(&text).ok()) else {
+        return Ok(Named::Nothing);
+    };
+    let key = key_of(&reference);
+    let ours = tools
+        .order(&key)
+        .await?
+        .is_some_and(|order| order.account == hint.account);
+    Ok(if ours { Named::Order(key) } else { Named::Nothing })
+}
