@@ -188,7 +188,7 @@ pub const API_PATIENCE: Duration = Duration::from_secs(3600);
 pub const API_FAILURES: u32 = 5;
 /// but for one probe in this time.
 pub const API_REST: Duration = Duration::from_secs(2);
-/// Calls under way, and idle connections kept. At a tenth of a second each, 320 calls a second.
+/// Calls under way, their pauses included, and idle connections kept. At a tenth of a second each, 320 calls a second.
 pub const API_CONNECTIONS: usize = 32;
 pub const API_IDLE_TIME: Duration = Duration::from_secs(60);
 /// An answer. A page of merchant orders has some 100 KiB, a QR's picture less.
@@ -285,8 +285,10 @@ pub const CLOCK_AHEAD: Duration = Duration::from_secs(30 * 86_400);
 pub const CLOCK_BEHIND: Duration = Duration::from_secs(60);
 
 const _: () = assert!(API_CONNECT_TIME.as_millis() < API_TRY_TIME.as_millis());
-const _: () = assert!(API_TRY_TIME.as_millis() <= API_CALL_TIME.as_millis());
-const _: () = assert!(API_RETRY_AFTER.as_millis() < API_CALL_TIME.as_millis());
+const _: () = assert!(
+    API_TRY_TIME.as_millis() + API_RETRY_AFTER.as_millis() + API_CONNECT_TIME.as_millis() < API_CALL_TIME.as_millis(),
+    "a call can try, be told to wait, and try again"
+);
 const _: () = assert!(
     POLL_KEY_LEN < 256,
     "the poll's key buffer is on its stack, its length in a byte"

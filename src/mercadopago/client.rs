@@ -136,14 +136,14 @@ impl Client {
         result
     }
 
-    /// A call keeps its seat while it pauses: an API that fails or wants fewer calls gets fewer.
+    /// A call keeps its seat while it pauses: an API that fails or wants fewer calls gets fewer. It must have one while
+    /// there is time for a whole try, for a try cut short would look like a silent API.
     async fn seated(&self, call: &Call<'_>, end: Instant) -> Result<Bytes, ApiError> {
         if self.0.circuit.is_shut() {
             return Err(ApiError::Resting);
         }
-        let _seat = timeout_at(end, self.0.seats.acquire())
-            .await
-            .map_err(|_| Broken::Busy)?;
+        let seat = timeout_at(end - limits::API_TRY_TIME, self.0.seats.acquire());
+        let _seat = seat.await.map_err(|_| Broken::Busy)?.expect("it is never closed");
         retry::tries(&self.0.circuit, end, call.is_idempotent(), async || {
             self.attempt(call).await
         })
@@ -296,3 +296,6 @@ where
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,8 +25,10 @@ pub(super) async fn tries<T>(
             Err(error) if again && error.is_retried() => last = error,
             result => return result,
         }
-        match pause(tried, &last) {
-            Some(pause) if tried < limits::API_TRIES && Instant::now() + pause < end => sleep(pause).await,
+        // Too little time for another would only look like a silent API.
+        let fits = |pause: &Duration| Instant::now() + *pause + limits::API_CONNECT_TIME < end;
+        match pause(tried, &last).filter(fits) {
+            Some(pause) if tried < limits::API_TRIES => sleep(pause).await,
             _ => break,
         }
     }
@@ -71,3 +73,6 @@ fn up_to(most: Duration) -> Duration {
         Err(_) => most,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -264,3 +264,6 @@ pub(super) fn find<T>(bytes: &[u8], external_id: &str, read: impl Fn(&Object<'_>
     }
     Ok(None)
 }
+
+#[cfg(test)]
+mod tests;
