@@ -27,5 +27,7 @@ pub mod admin;
 pub mod control;
 pub mod poll;
 
+pub mod sandbox;
+
 pub mod app;
 pub mod cli;

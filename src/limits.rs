@@ -254,6 +254,36 @@ pub const WATCH_SILENCE: Duration = Duration::from_secs(45);
 pub const WATCH_TRIES: u32 = 60;
 pub const WATCH_PAUSE: Duration = Duration::from_secs(1);
 
+// --- the sandbox -----------------------------------------------------------------------------------------------
+
+/// Merchant orders that a sandbox holds, and as many intents; more are refused. Each takes some 4 KiB.
+pub const SANDBOX_ORDERS: usize = 100_000;
+/// Payments over all merchant orders, attempts on one, and refunds of one payment (`protocol.md`, 7).
+pub const SANDBOX_PAYMENTS: usize = 200_000;
+pub const SANDBOX_ATTEMPTS: usize = 100;
+pub const SANDBOX_REFUNDS: usize = 20;
+/// Points of sale, and as many stores.
+pub const SANDBOX_POS: usize = 10_000;
+/// Telephones that ask at once. One that is done makes room.
+pub const SANDBOX_SCANS: usize = 20_000;
+/// A telephone waits this long for one answer of a POS's URL.
+pub const SANDBOX_POLL_TIME: Duration = Duration::from_secs(10);
+/// An answer to a poll or a notification.
+pub const SANDBOX_ANSWER_BYTES: usize = 64 * 1024;
+/// Notifications that are yet to be delivered, and of those how many are on their way at once.
+pub const SANDBOX_NOTIFICATIONS: usize = 100_000;
+pub const SANDBOX_SENDING: usize = 64;
+/// What happened, kept for whoever asks; and what was wrong with what we were sent.
+pub const SANDBOX_EVENTS: usize = 10_000;
+pub const SANDBOX_VIOLATIONS: usize = 1_000;
+/// How old a stale search can be: older states of merchant orders are forgotten.
+pub const SANDBOX_STALE: Duration = Duration::from_secs(3_600);
+/// Rows of one page of a search.
+pub const SANDBOX_PAGE: usize = 100;
+/// Jobs of the process that has it in itself.
+pub const SANDBOX_JOBS: usize = 1_024;
+pub const SANDBOX_CONNECTIONS: usize = 1_024;
+
 // --- the log ----------------------------------------------------------------------------------------------------
 
 /// Events of one entry: an event's number is its entry's × 16 + its place.
