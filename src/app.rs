@@ -30,7 +30,9 @@ use crate::net::metrics::Connections;
 use crate::net::seats::Seats;
 use crate::net::stop::{Stop, Stopping, channel};
 use crate::net::{self, Face, Limits};
-use crate::poll::{self, Counts};
+use crate::notify::{self, Notifications};
+use crate::poll::{self, Counts, Elsewhere};
+use crate::seal::Seal;
 use crate::table::{Names, Ring, Table, UrlSecrets, doorbell};
 use crate::telemetry::Metrics;
 use crate::tracker::{self, Tracker};
@@ -140,6 +142,7 @@ impl App {
         let accounts = Arc::new(Accounts::new(&config.accounts));
         let (table, rings) = table(&config);
         let log = Log::open(&config.data.dir, &config.poll.keys.join(","))?;
+        let seal = Arc::new(Seal::new(&log.seal_key()?));
         let reader = Reader::open(&log.file())?;
         let (engine, writer) = Engine::start(Parts {
             log,
@@ -181,6 +184,12 @@ impl App {
             path: config.poll.path.clone(),
             table,
             seats: seats.clone(),
+            elsewhere: elsewhere(notify::Settings {
+                path: config.notifications.path.clone(),
+                inbox: engine.inbox().clone(),
+                accounts: accounts.clone(),
+                seal: seal.clone(),
+            }),
         };
         let poll = poll::start(poll_listeners, settings, &stopping)?;
         let calls_per_second = Arc::new(AtomicU32::new(config.mercadopago.calls_per_second));
@@ -202,6 +211,7 @@ impl App {
                     .public_url
                     .as_ref()
                     .map(|url| url.as_str().to_owned()),
+                seal,
                 stopping,
             },
             engine: engine.clone(),
@@ -275,9 +285,16 @@ fn table(config: &Config) -> (Arc<Table>, mpsc::Receiver<Ring>) {
     (Arc::new(Table::new(names, UrlSecrets::new(&secrets), bell)), rings)
 }
 
+/// What comes to the poll listeners and is no poll.
+fn elsewhere(settings: notify::Settings) -> Elsewhere {
+    let notifications = Notifications::new(settings);
+    Arc::new(move |request| notifications.serve(request))
+}
+
 fn describe() {
     net::metrics::describe();
     poll::describe();
+    notify::describe();
     control::describe();
     engine::describe();
     mercadopago::describe();

@@ -25,6 +25,7 @@ pub mod telemetry;
 
 pub mod admin;
 pub mod control;
+pub mod notify;
 pub mod poll;
 
 pub mod sandbox;

@@ -114,6 +114,13 @@ pub const SWEEP: Duration = Duration::from_millis(500);
 pub const BODY_TIME: Duration = Duration::from_secs(10);
 /// A control request's body. An order of 50 items with all fields at their limits has some 60 KiB.
 pub const BODY_BYTES: usize = 64 * 1024;
+/// A notification's body. The largest known carries a whole intent, some KiB.
+pub const NOTIFICATION_BYTES: usize = 64 * 1024;
+/// Notifications that are read or written at once; each may hold a body. Far below `COMMANDS`, so that no flood of them
+/// keeps controllers out.
+pub const NOTIFICATIONS: usize = 1_024;
+/// So many, and only those by a URL that we gave out are taken.
+pub const NOTIFICATIONS_UNSEALED: usize = 512;
 /// Brackets within brackets; ours need five, the rest is for `metadata`.
 pub const JSON_DEPTH: usize = 16;
 /// Connections that the kernel holds until they are accepted. It takes the lower of this and `net.core.somaxconn`.
@@ -327,6 +334,7 @@ const _: () = assert!(AMOUNT_INTEGER_DIGITS + 2 + 7 + 2 <= 28, "a decimal has 28
 const _: () = assert!(KEEP_ENTRIES_DAYS >= 1 && KEEP_ORDERS_DAYS >= 400);
 const _: () = assert!(COMMIT_COMMANDS <= COMMANDS);
 const _: () = assert!(INBOX_UNTRUSTED < INBOX);
+const _: () = assert!(NOTIFICATIONS_UNSEALED < NOTIFICATIONS && NOTIFICATIONS * 4 <= COMMANDS);
 const _: () = assert!(
     PUBLIC_URL_LEN + "/".len() + ACCOUNT_ID_LEN + "?r=".len() + REFERENCE_LEN + "&t=".len() + MARK_LEN < URL_LEN,
     "the account, an order's reference and our mark are put behind the public URL"

@@ -37,6 +37,7 @@ use crate::limits;
 use crate::log::OrderQuery;
 use crate::net::body::{Whole, read_body};
 use crate::net::stop::Stopping;
+use crate::seal::Seal;
 
 use problem::Problem;
 use query::Parameters;
@@ -50,8 +51,9 @@ pub struct Settings {
     pub accounts: Arc<Accounts>,
     /// The poll keys' names, in their order.
     pub keys: Vec<String>,
-    /// To which an account's notifications go: its name follows.
+    /// To which an account's notifications go: its name and our mark for the order follow.
     pub notification_url: Option<String>,
+    pub seal: Arc<Seal>,
     pub stopping: Stopping,
 }
 
@@ -310,17 +312,19 @@ impl Settings {
             Problem::new(StatusCode::BAD_REQUEST, "account_unknown", detail)
         })?;
         let (reference, content) = read::order(&json::body(&bytes)?, account.site.currency())?;
+        let reference = reference.unwrap_or_else(new_reference);
+        let notification_url = self
+            .notification_url
+            .as_ref()
+            .map(|url| format!("{url}/{}?{}", account.id, self.seal.query(&account.id, &reference)));
         let push = Push {
-            reference: reference.unwrap_or_else(new_reference),
+            reference,
             account: account.id.clone(),
             content,
             payee: Payee {
                 collector_id: account.collector_id,
                 sponsor_id: account.sponsor_id,
-                notification_url: self
-                    .notification_url
-                    .as_ref()
-                    .map(|url| format!("{url}/{}", account.id).into()),
+                notification_url: notification_url.map(Arc::from),
             },
             late_payment: account.late_payment,
             replace: replace.unwrap_or(false),

@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 
 use super::problem::Problem;
+use crate::net::query;
 
 /// The parts of a path between its slashes.
 pub(super) fn path(path: &str) -> Vec<String> {
@@ -19,14 +20,8 @@ pub(super) struct Parameters(Vec<(String, String)>);
 
 impl Parameters {
     pub(super) fn read(query: Option<&str>) -> Result<Parameters, Problem> {
-        let pairs: Vec<(String, String)> = query
-            .unwrap_or("")
-            .split('&')
-            .filter(|pair| !pair.is_empty())
-            .map(|pair| {
-                let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-                (decoded(name, true), decoded(value, true))
-            })
+        let pairs: Vec<(String, String)> = query::pairs(query.unwrap_or(""))
+            .map(|(name, value)| (decoded(name, true), decoded(value, true)))
             .collect();
         let mut seen = HashSet::with_capacity(pairs.len());
         match pairs.iter().find(|(name, _)| !seen.insert(name)) {
@@ -58,24 +53,8 @@ impl Parameters {
     }
 }
 
-/// Percent-decoded; what is no escape stays as it is.
 fn decoded(text: &str, plus_is_space: bool) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, tail @ ..] = rest {
-        let hex = |byte: u8| char::from(byte).to_digit(16);
-        match (first, tail) {
-            (b'%', [high, low, after @ ..]) if let (Some(h), Some(l)) = (hex(*high), hex(*low)) => {
-                bytes.push((h * 16 + l) as u8);
-                rest = after;
-                continue;
-            }
-            (b'+', _) if plus_is_space => bytes.push(b' '),
-            _ => bytes.push(*first),
-        }
-        rest = tail;
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
+    String::from_utf8_lossy(&query::decoded(text, plus_is_space)).into_owned()
 }
 
 #[cfg(test)]

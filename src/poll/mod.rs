@@ -1,23 +1,28 @@
 //! The face that Mercado Pago polls: a query in, bytes out. One single-threaded runtime per thread, each with a listener
 //! and an accept queue of its own.
 //!
-//! Nothing here waits, and nothing here knows more of the engine than the table's doorbell.
+//! No poll waits, and nothing here knows more of the engine than the table's doorbell. What else comes to these listeners
+//! is handed to whom `app` says.
 
 mod counts;
 mod service;
 
 use std::io;
 use std::net::TcpListener;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 
+use hyper::body::Incoming;
+use hyper::{Request, Response};
 use metrics::{Histogram, describe_histogram, histogram};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::interval;
 
 use crate::limits;
+use crate::net::body::Whole;
 use crate::net::metrics::Connections;
 use crate::net::seats::Seats;
 use crate::net::stop::Stopping;
@@ -29,12 +34,19 @@ pub use counts::Counts;
 use counts::ThreadCounts;
 use service::Polls;
 
+/// An answer that is yet to come.
+pub type Later = Pin<Box<dyn Future<Output = Response<Whole>>>>;
+
+/// Who serves the other paths of these listeners. What is not theirs is given back.
+pub type Elsewhere = Arc<dyn Fn(Request<Incoming>) -> Result<Later, Request<Incoming>> + Send + Sync>;
+
 /// What the face is made of.
 pub struct Settings {
     /// Of the URL, exactly.
     pub path: String,
     pub table: Arc<Table>,
     pub seats: Arc<Seats>,
+    pub elsewhere: Elsewhere,
 }
 
 /// The face while it runs.
@@ -62,7 +74,12 @@ pub fn start(listeners: Vec<TcpListener>, settings: Settings, stopping: &Stoppin
         .zip(counts.threads())
         .enumerate()
         .map(|(i, ((runtime, listener), counts))| {
-            let polls = Polls::new(&settings.path, settings.table.clone(), counts);
+            let polls = Polls::new(
+                &settings.path,
+                settings.table.clone(),
+                counts,
+                settings.elsewhere.clone(),
+            );
             let (face, stopping) = (face.clone(), stopping.clone());
             let ended = Ended(whole.clone());
             let serve = move || {

@@ -2,15 +2,17 @@
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use hyper::body::Body;
+use hyper::body::{Body, Incoming};
 use hyper::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use hyper::service::Service;
 use hyper::{Method, Request, Response, StatusCode};
 
-use super::ThreadCounts;
+use super::{Elsewhere, Later, ThreadCounts};
 use crate::net::body::Whole;
 use crate::table::{Answer, Outcome, Table};
 
@@ -24,14 +26,16 @@ struct Shared {
     path: Box<str>,
     table: Arc<Table>,
     counts: Arc<ThreadCounts>,
+    elsewhere: Elsewhere,
 }
 
 impl Polls {
-    pub(super) fn new(path: &str, table: Arc<Table>, counts: Arc<ThreadCounts>) -> Polls {
+    pub(super) fn new(path: &str, table: Arc<Table>, counts: Arc<ThreadCounts>, elsewhere: Elsewhere) -> Polls {
         Polls(Arc::new(Shared {
             path: path.into(),
             table,
             counts,
+            elsewhere,
         }))
     }
 
@@ -40,24 +44,22 @@ impl Polls {
     }
 
     #[inline]
-    fn answer<B: Body>(&self, request: &Request<B>) -> Answer {
-        let uri = request.uri();
-        if uri.path() != &*self.0.path {
-            refusal(
-                StatusCode::NOT_FOUND,
-                br#"{"error":{"type":"not_found"}}"#,
-                Outcome::NotFound,
-            )
-        } else if request.method() != Method::GET && request.method() != Method::HEAD {
+    fn answer(&self, request: &Request<Incoming>) -> Answer {
+        if request.method() != Method::GET && request.method() != Method::HEAD {
             let body = br#"{"error":{"type":"method_not_allowed"}}"#;
             refusal(StatusCode::METHOD_NOT_ALLOWED, body, Outcome::MethodNotAllowed)
         } else if !request.body().is_end_stream() {
             let body = br#"{"error":{"type":"invalid","message":"A poll has no body."}}"#;
             refusal(StatusCode::BAD_REQUEST, body, Outcome::Body)
         } else {
-            self.0.table.answer(uri.query().unwrap_or_default())
+            self.0.table.answer(request.uri().query().unwrap_or_default())
         }
     }
+}
+
+fn not_found() -> Answer {
+    let body = br#"{"error":{"type":"not_found"}}"#;
+    refusal(StatusCode::NOT_FOUND, body, Outcome::NotFound)
 }
 
 fn refusal(status: StatusCode, body: &'static [u8], outcome: Outcome) -> Answer {
@@ -69,14 +71,22 @@ fn refusal(status: StatusCode, body: &'static [u8], outcome: Outcome) -> Answer 
     }
 }
 
-impl<B: Body> Service<Request<B>> for Polls {
+impl Service<Request<Incoming>> for Polls {
     type Response = Response<Whole>;
     type Error = Infallible;
-    type Future = Ready<Result<Self::Response, Infallible>>;
+    type Future = Answering;
 
     #[inline]
-    fn call(&self, request: Request<B>) -> Self::Future {
-        let answer = self.answer(&request);
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        let answer = if request.uri().path() == &*self.0.path {
+            self.answer(&request)
+        } else {
+            match (self.0.elsewhere)(request) {
+                Ok(later) => return Answering::Later(later),
+                Err(back) => request = back,
+            }
+            not_found()
+        };
         self.0.counts.count(answer.outcome);
         // hyper keeps the reply's header map for the connection's next request: so no poll makes one.
         let mut headers = request.into_parts().0.headers;
@@ -85,7 +95,25 @@ impl<B: Body> Service<Request<B>> for Polls {
         let mut response = Response::new(Whole::new(answer.body));
         *response.status_mut() = answer.status;
         *response.headers_mut() = headers;
-        ready(Ok(response))
+        Answering::Now(ready(Ok(response)))
+    }
+}
+
+/// A poll's reply is there at once.
+pub(super) enum Answering {
+    Now(Ready<Result<Response<Whole>, Infallible>>),
+    Later(Later),
+}
+
+impl Future for Answering {
+    type Output = Result<Response<Whole>, Infallible>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.get_mut() {
+            Answering::Now(ready) => Pin::new(ready).poll(cx),
+            Answering::Later(later) => later.as_mut().poll(cx).map(Ok),
+        }
     }
 }
 

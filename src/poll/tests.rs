@@ -35,6 +35,7 @@ impl Station {
             path: "/pay-mp".into(),
             table,
             seats: Seats::new(100),
+            elsewhere: Arc::new(elsewhere),
         };
         let running = start(listeners, settings, &stopping).expect("threads");
         Station { address, running, stop }
@@ -57,6 +58,17 @@ impl Station {
 
     fn ask(&self, head: &str) -> String {
         self.exchange(format!("{head}\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes())
+    }
+}
+
+/// One other path is served, a moment later.
+fn elsewhere(request: Request<Incoming>) -> Result<Later, Request<Incoming>> {
+    match request.uri().path() {
+        "/elsewhere" => Ok(Box::pin(async move {
+            tokio::task::yield_now().await;
+            Response::new(Whole::new(request.method().to_string().into()))
+        })),
+        _ => Err(request),
     }
 }
 
@@ -142,6 +154,24 @@ fn head_is_get_without_the_body() {
         "{reply}"
     );
     assert!(headers(&reply).contains(&"content-length: 31"), "{reply}");
+}
+
+#[test]
+fn another_path_may_be_served_by_others() {
+    let station = Station::start();
+    let reply = station.ask("PUT /elsewhere HTTP/1.1");
+    assert!(
+        reply.starts_with("HTTP/1.1 200") && reply.ends_with("\r\n\r\nPUT"),
+        "{reply}"
+    );
+    let total: u64 = Outcome::ALL
+        .map(|outcome| station.running.counts().total(outcome))
+        .iter()
+        .sum();
+    assert_eq!(total, 0, "that was no poll");
+    let reply = station.ask("PUT /elsewhere/x HTTP/1.1");
+    assert!(reply.starts_with("HTTP/1.1 404"), "{reply}");
+    assert_eq!(station.running.counts().total(Outcome::NotFound), 1);
 }
 
 #[test]
