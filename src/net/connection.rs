@@ -231,6 +231,11 @@ impl Busy {
     pub(super) fn is_draining(&self) -> bool {
         self.0.is_draining()
     }
+
+    /// Its reply is not there at once, so its time says nothing of us.
+    pub(super) fn waits(&self) {
+        self.0.sampled.set(None);
+    }
 }
 
 impl Drop for Busy {

@@ -51,7 +51,8 @@ pub struct Face {
     pub limits: Limits,
     pub seats: Arc<Seats>,
     pub metrics: Connections,
-    /// Where one in `limits::LATENCY_SAMPLE` requests is timed, from its first byte read to its reply written.
+    /// Where one in `limits::LATENCY_SAMPLE` requests is timed, from its first byte read to its reply written. One that is
+    /// not answered at once waits for something else than us, and is left out.
     pub latency: Option<Histogram>,
     /// Whether a client that says no more is still answered. One that is gone looks the same, and is noticed later then.
     pub half_close: bool,
@@ -230,7 +231,11 @@ where
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Ok(mut response) = ready!(Pin::new(&mut self.answer).poll(cx));
+        let answer = Pin::new(&mut self.answer).poll(cx);
+        if let (Poll::Pending, Some(busy)) = (&answer, &self.busy) {
+            busy.waits();
+        }
+        let Ok(mut response) = ready!(answer);
         let busy = self
             .busy
             .take()

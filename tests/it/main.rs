@@ -7,6 +7,7 @@ mod control;
 mod crash;
 mod disk;
 mod feed;
+mod notifications;
 mod orders;
 mod poll;
 mod problems;
