@@ -9,6 +9,7 @@ mod disk;
 mod feed;
 mod notifications;
 mod orders;
+mod payments;
 mod poll;
 mod problems;
 mod process;

@@ -3,6 +3,7 @@
 pub mod golden;
 pub mod http;
 pub mod log;
+pub mod market;
 pub mod process;
 pub mod station;
 
