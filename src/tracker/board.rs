@@ -180,7 +180,10 @@ impl Board {
         let newer = !watch.hints.is_empty() || !watch.untried.is_empty();
         watch.hints.extend(hints);
         match ended {
-            Ended::NoOrder => watch.times = None,
+            Ended::NoOrder => {
+                watch.times = None;
+                watch.failures = 0;
+            }
             // A token may be configured yet: it is tried now and then.
             Ended::Mute => {
                 watch.asked = Some(now.at);
@@ -282,3 +285,6 @@ pub(super) fn pause(failures: u32) -> Duration {
     let doubled = limits::AGAIN_FIRST.saturating_mul(1 << failures.saturating_sub(1).min(10));
     doubled.min(limits::AGAIN_LAST)
 }
+
+#[cfg(test)]
+mod tests;

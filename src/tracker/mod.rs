@@ -390,6 +390,3 @@ fn delivery_seconds(accounts: &Accounts, account: &AccountId) -> u32 {
         .get(account)
         .map_or(0, |account: Arc<Account>| account.delivery_seconds)
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,0 +1,191 @@
+use super::*;
+use crate::domain::id::{PosId, Rev};
+use crate::domain::money::{Currency, Money};
+use crate::domain::order::Facts;
+use crate::domain::payment::{Cause, Refund, RefundState};
+
+/// A board, and a clock that the test moves.
+struct Desk {
+    board: Board,
+    begun: std::time::Instant,
+    seconds: u64,
+}
+
+fn facts(reference: &str) -> Facts {
+    Facts {
+        reference: Reference::parse(reference).expect("a reference"),
+        amount: Money::parse("100", Currency::Ars).expect("an amount"),
+        metadata: None,
+    }
+}
+
+fn paid(reference: &str) -> Event {
+    Event::OrderPaid {
+        facts: facts(reference),
+        payments: Vec::new(),
+        late: false,
+    }
+}
+
+fn refund_requested(reference: &str) -> Event {
+    let refund = Refund {
+        number: 1,
+        payment: 1,
+        amount: Money::parse("1", Currency::Ars).expect("an amount"),
+        cause: Cause::Late,
+        requested_at: Timestamp(0),
+        state: RefundState::Requested,
+    };
+    Event::RefundRequested {
+        facts: facts(reference),
+        refunds: vec![refund],
+    }
+}
+
+impl Desk {
+    fn new() -> Desk {
+        Desk {
+            board: Board::default(),
+            begun: std::time::Instant::now(),
+            seconds: 0,
+        }
+    }
+
+    fn now(&self) -> Now {
+        Now {
+            at: Timestamp(1_700_000_000_000).plus_seconds(self.seconds),
+            instant: self.begun + Duration::from_secs(self.seconds),
+        }
+    }
+
+    fn instant(&self) -> Instant {
+        Instant::from_std(self.now().instant)
+    }
+
+    /// Something happened so many seconds after the beginning.
+    fn happens(&mut self, seconds: u64, event: Event) {
+        self.seconds = seconds;
+        let now = self.now();
+        let entry = Happening {
+            seq: 1,
+            pos: PosId::parse("P").expect("a name"),
+            rev: Rev(1),
+            at: now.at,
+            events: vec![event],
+        };
+        self.board.follow(&entry, || 120, now);
+    }
+
+    /// An order that was made now, without the order itself.
+    fn order(&mut self, seconds: u64, reference: &str) {
+        self.seconds = seconds;
+        let now = self.now();
+        let key = key_of(&facts(reference).reference);
+        self.board.watched.entry(key.clone()).or_default().times = Some(Times {
+            created: now.at,
+            shown: None,
+            ended: None,
+        });
+        self.board.plan(&key, now);
+    }
+
+    /// In how many seconds after the beginning something is due.
+    fn due(&self) -> Option<u64> {
+        let due = self.board.first_due()?;
+        Some(due.duration_since(Instant::from_std(self.begun)).as_secs())
+    }
+
+    fn end(&mut self, seconds: u64, job: Job, ended: &Ended) {
+        self.seconds = seconds;
+        let now = self.now();
+        self.board.end(&job.key, ended, Vec::new(), now);
+    }
+}
+
+#[test]
+fn an_order_is_due_by_the_schedule() {
+    let mut desk = Desk::new();
+    desk.order(0, "A");
+    assert_eq!(desk.due(), Some(30));
+    desk.happens(5, Event::OrderShown(facts("a")));
+    assert_eq!(desk.due(), Some(15), "whatever the case of the reference");
+    desk.seconds = 14;
+    assert!(desk.board.next_due(desk.instant()).is_none());
+    desk.seconds = 15;
+    let job = desk.board.next_due(desk.instant()).expect("it is due");
+    assert!(
+        desk.board.next_due(desk.instant()).is_none(),
+        "one look at an order at a time"
+    );
+    desk.happens(
+        16,
+        Event::OrderCanceled {
+            facts: facts("A"),
+            reason: None,
+        },
+    );
+    assert_eq!(desk.due(), None, "not while it is being looked at");
+    desk.end(17, job, &Ended::Failed);
+    assert_eq!(desk.due(), Some(46), "30 s after the end");
+}
+
+#[test]
+fn what_fails_is_tried_again_later_and_later() {
+    let mut desk = Desk::new();
+    desk.happens(0, refund_requested("A"));
+    let mut waits = Vec::new();
+    for _ in 0..8 {
+        let job = desk.board.next_urgent().or_else(|| desk.board.next_due(desk.instant()));
+        desk.end(desk.seconds, job.expect("it is due"), &Ended::Failed);
+        let due = desk.due().expect("it is tried again");
+        waits.push(due - desk.seconds);
+        desk.seconds = due;
+    }
+    assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60]);
+}
+
+#[test]
+fn a_refund_is_urgent_and_known_to_be_untried_once() {
+    let mut desk = Desk::new();
+    desk.happens(0, refund_requested("A"));
+    let job = desk.board.next_urgent().expect("at once");
+    assert_eq!(job.untried, [1]);
+    desk.happens(1, refund_requested("A"));
+    assert!(!desk.board.has_urgent(), "not while it is worked on");
+    desk.end(1, job, &Ended::Failed);
+    assert!(desk.board.has_urgent(), "but then at once");
+    assert_eq!(desk.board.next_urgent().expect("at once").untried, [1]);
+}
+
+#[test]
+fn silence_is_overdue_once_unless_the_controller_speaks() {
+    let mut desk = Desk::new();
+    for reference in ["A", "B"] {
+        desk.order(0, reference);
+        desk.happens(0, paid(reference));
+    }
+    let delivery = crate::domain::order::Delivery::Dispensed;
+    desk.happens(
+        5,
+        Event::DeliveryReported {
+            facts: facts("B"),
+            delivery,
+        },
+    );
+    desk.seconds = 119;
+    assert!(desk.board.next_overdue(desk.instant()).is_none());
+    desk.seconds = 120;
+    assert_eq!(desk.board.next_overdue(desk.instant()).as_deref(), Some("a"));
+    assert!(desk.board.next_overdue(desk.instant()).is_none());
+}
+
+#[test]
+fn what_needs_nothing_any_more_is_not_kept_in_mind() {
+    let mut desk = Desk::new();
+    desk.happens(0, refund_requested("A"));
+    let job = desk.board.next_urgent().expect("at once");
+    desk.end(0, job, &Ended::NoOrder);
+    assert_eq!(desk.board.watched(), 0);
+    desk.happens(0, Event::Removed);
+    assert_eq!(desk.board.watched(), 0);
+}
