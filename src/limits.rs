@@ -197,7 +197,8 @@ pub const API_FAILURES: u32 = 5;
 pub const API_REST: Duration = Duration::from_secs(2);
 /// Calls under way, their pauses included, and idle connections kept. At a tenth of a second each, 320 calls a second.
 pub const API_CONNECTIONS: usize = 32;
-pub const API_IDLE_TIME: Duration = Duration::from_secs(60);
+/// Shorter than servers keep a connection, so that few are closed under a request.
+pub const API_IDLE_TIME: Duration = Duration::from_secs(30);
 /// An answer. A page of merchant orders has some 100 KiB, a QR's picture less.
 pub const API_ANSWER_BYTES: usize = 1024 * 1024;
 /// An answer's head, which is also a connection's read buffer.

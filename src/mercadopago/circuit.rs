@@ -83,20 +83,40 @@ impl State {
     }
 }
 
+/// How the circuit turned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// From now on the API is only probed.
+    Rests,
+    /// It answers again.
+    Well,
+}
+
 impl Pass<'_> {
-    pub(super) fn end(mut self, health: Health) {
-        self.note(health);
+    pub(super) fn end(mut self, health: Health) -> Option<Turn> {
+        self.note(health)
     }
 
-    fn note(&mut self, health: Health) {
+    fn note(&mut self, health: Health) -> Option<Turn> {
         let mut state = self.circuit.state();
         if self.probe {
             state.probing = false;
         }
+        let rested = state.rests.is_some();
         // A probe that ends after another request has found the API well is one no more.
-        let probe = std::mem::take(&mut self.probe) && state.rests.is_some();
+        let probe = std::mem::take(&mut self.probe) && rested;
         state.note(health, probe);
-        self.circuit.resting.set(if state.rests.is_some() { 1.0 } else { 0.0 });
+        match (rested, state.rests.is_some()) {
+            (false, true) => {
+                self.circuit.resting.set(1.0);
+                Some(Turn::Rests)
+            }
+            (true, false) => {
+                self.circuit.resting.set(0.0);
+                Some(Turn::Well)
+            }
+            _ => None,
+        }
     }
 }
 

@@ -103,11 +103,15 @@ impl Client {
             .expect("ring has the ciphers of all versions")
             .with_root_certificates(roots)
             .with_no_client_auth();
+        let mut tcp = HttpConnector::new();
+        // TLS and plain HTTP come over the same one, and a small request should not wait for the one before it.
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
         let https = HttpsConnectorBuilder::new()
             .with_tls_config(tls)
             .https_or_http()
             .enable_http1()
-            .build();
+            .wrap_connector(tcp);
         let pool = Pool::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(limits::API_IDLE_TIME)

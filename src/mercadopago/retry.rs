@@ -5,21 +5,21 @@ use std::time::Duration;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::circuit::{Circuit, Health};
+use super::circuit::{Circuit, Health, Turn};
 use super::error::{ApiError, Broken};
 use crate::limits;
 
 /// Tries until it ends well, or may not be tried again: `again` says whether the call may be made twice. Each try has
 /// `limits::API_TRY_TIME`, and all are over at `end`.
-pub(super) async fn tries<T>(
+pub(super) async fn tries<T, F: Future<Output = Result<T, ApiError>>>(
     circuit: &Circuit,
     end: Instant,
     again: bool,
-    attempt: impl AsyncFn() -> Result<T, ApiError>,
+    attempt: impl Fn() -> F,
 ) -> Result<T, ApiError> {
     let mut last = ApiError::Resting;
     for tried in 1..=limits::API_TRIES {
-        match once(circuit, end, &attempt).await {
+        match once(circuit, end, attempt()).await {
             // The API was found down meanwhile; what this call itself met says more.
             Err(ApiError::Resting) => return Err(last),
             Err(error) if again && error.is_retried() => last = error,
@@ -38,16 +38,21 @@ pub(super) async fn tries<T>(
 async fn once<T>(
     circuit: &Circuit,
     end: Instant,
-    attempt: &impl AsyncFn() -> Result<T, ApiError>,
+    attempt: impl Future<Output = Result<T, ApiError>>,
 ) -> Result<T, ApiError> {
     let pass = circuit.enter().ok_or(ApiError::Resting)?;
     let limit = end.min(Instant::now() + limits::API_TRY_TIME);
-    let result = timeout_at(limit, attempt()).await.unwrap_or(Err(Broken::Late.into()));
-    pass.end(match &result {
+    let result = timeout_at(limit, attempt).await.unwrap_or(Err(Broken::Late.into()));
+    let turn = pass.end(match &result {
         Err(ApiError::Unavailable(_) | ApiError::Broken(_)) => Health::Bad,
         Err(ApiError::Limited { .. } | ApiError::Resting) => Health::Neither,
         _ => Health::Good,
     });
+    match (turn, &result) {
+        (Some(Turn::Rests), Err(error)) => tracing::warn!(%error, "Mercado Pago's API is left alone, but for probes"),
+        (Some(Turn::Well), _) => tracing::info!("Mercado Pago's API answers again"),
+        _ => {}
+    }
     result
 }
 

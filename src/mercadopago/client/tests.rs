@@ -62,6 +62,14 @@ async fn a_request_carries_what_it_should() {
 }
 
 #[tokio::test]
+async fn a_call_may_be_spawned() {
+    let server = Server::start([say(200, r#"{"id":7}"#)]).await;
+    let client = server.client();
+    let call = tokio::spawn(async move { client.merchant_order(&token(), 7).await });
+    assert_eq!(call.await.unwrap().unwrap().id, 7);
+}
+
+#[tokio::test]
 async fn a_retry_keeps_its_key() {
     let server = Server::start([say(503, ""), Answer::Cut, say(201, "done")]).await;
     let (token, key) = (token(), Uuid::now_v7());

@@ -206,7 +206,7 @@ async fn one_probe_goes_at_a_time() {
     assert!(circuit.enter().is_none(), "one that was given up says nothing");
     advance(limits::API_REST).await;
     let probe = circuit.enter().expect("the next probe");
-    probe.end(Health::Good);
+    assert_eq!(probe.end(Health::Good), Some(Turn::Well));
     assert!(circuit.enter().is_some() && !circuit.is_shut());
 }
 
@@ -218,12 +218,12 @@ async fn what_was_under_way_says_little_when_the_api_rests() {
         assert!(one(&circuit, Err(cut())).await);
     }
     advance(limits::API_REST / 2).await;
-    early.end(Health::Bad);
+    assert_eq!(early.end(Health::Bad), None);
     advance(limits::API_REST / 2).await;
     let probe = circuit.enter().expect("a late failure does not put the probe off");
-    late.end(Health::Good);
+    assert_eq!(late.end(Health::Good), Some(Turn::Well));
     assert!(!circuit.is_shut(), "a late success is one");
-    probe.end(Health::Bad);
+    assert_eq!(probe.end(Health::Bad), None);
     assert!(!circuit.is_shut(), "one failure");
 }
 

@@ -1,5 +1,7 @@
 //! Tables of what is read from JSON, and of how errors look.
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::domain::money::Currency;
 use crate::mercadopago::error::Complaint;
@@ -234,4 +236,23 @@ fn each_status_has_its_kind() {
         assert!(error.has_code("2063") && !error.has_code("206"));
     }
     assert!(ApiError::Resting.may_pass() && !ApiError::nonsense("x").may_pass());
+}
+
+proptest! {
+    #[test]
+    fn whatever_is_written_is_read_exactly_or_not_at_all(mantissa in -(1_i128 << 90)..(1_i128 << 90), places in 0_u32..29) {
+        let number = Decimal::from_i128_with_scale(mantissa, places);
+        prop_assert_eq!(decimal(&number.to_string()), Some(number));
+        let shifted = decimal(&format!("{mantissa}e-{places}"));
+        prop_assert_eq!(shifted, Some(number));
+    }
+
+    #[test]
+    fn no_text_breaks_the_reading(number in "[-+0-9.eE_]{0,40}", body in any::<Vec<u8>>(), json in "[\\[\\]{}:,\"a0-9-]{0,40}") {
+        decimal(&number);
+        Complaint::read(400, &body, None);
+        for bytes in [&body[..], json.as_bytes()] {
+            let _ = find(bytes, "x", |object| object.need_id("id"));
+        }
+    }
 }
