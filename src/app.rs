@@ -288,7 +288,7 @@ fn table(config: &Config) -> (Arc<Table>, mpsc::Receiver<Ring>) {
 /// What comes to the poll listeners and is no poll.
 fn elsewhere(settings: notify::Settings) -> Elsewhere {
     let notifications = Notifications::new(settings);
-    Arc::new(move |request| notifications.serve(request))
+    Arc::new(move |path| Some(Box::new(notifications.at(path)?)))
 }
 
 fn describe() {

@@ -36,7 +36,7 @@ pub fn serve(pos: usize) {
         path: "/pay-mp".into(),
         table: Arc::new(table),
         seats: Seats::new(10_000),
-        elsewhere: Arc::new(Err),
+        elsewhere: Arc::new(|_: &str| None),
     };
     let running = poll::start(listeners, settings, &stopping).expect("a thread");
     announce_and_wait(port);

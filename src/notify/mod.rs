@@ -29,6 +29,8 @@ use read::{Query, Told};
 
 pub use metrics::describe;
 
+type Later = Pin<Box<dyn Future<Output = Response<Whole>>>>;
+
 /// What the face is made of.
 pub struct Settings {
     /// Of the URL; a '/' and an account follow.
@@ -150,22 +152,17 @@ impl Notifications {
         })
     }
 
-    /// Answers what comes to our path and an account's name, known or not; the rest is given back.
-    pub fn serve(
-        self: &Arc<Self>,
-        request: Request<Incoming>,
-    ) -> Result<Pin<Box<dyn Future<Output = Response<Whole>>>>, Request<Incoming>> {
-        let below = request.uri().path().strip_prefix(self.settings.path.as_str());
-        let name = below.and_then(|rest| rest.strip_prefix('/'));
-        match name.filter(|name| !name.contains('/')) {
-            None => Err(request),
-            Some(name) => {
-                let account = AccountId::parse(name).ok();
-                let account = account.and_then(|id| self.settings.accounts.get(&id));
-                let this = self.clone();
-                Ok(Box::pin(async move { this.answer(account, request).await }))
-            }
+    /// Who answers what comes to this path: we, if it is ours with an account's name below it, be it a known one or not.
+    pub fn at(self: &Arc<Self>, path: &str) -> Option<impl FnOnce(Request<Incoming>) -> Later + 'static> {
+        let below = path.strip_prefix(self.settings.path.as_str());
+        let name = below.and_then(|rest| rest.strip_prefix('/'))?;
+        if name.contains('/') {
+            return None;
         }
+        let account = AccountId::parse(name).ok();
+        let account = account.and_then(|id| self.settings.accounts.get(&id));
+        let this = self.clone();
+        Some(|request| -> Later { Box::pin(async move { this.answer(account, request).await }) })
     }
 
     async fn answer(&self, account: Option<Arc<Account>>, request: Request<Incoming>) -> Response<Whole> {

@@ -37,8 +37,9 @@ use service::Polls;
 /// An answer that is yet to come.
 pub type Later = Pin<Box<dyn Future<Output = Response<Whole>>>>;
 
-/// Who serves the other paths of these listeners. What is not theirs is given back.
-pub type Elsewhere = Arc<dyn Fn(Request<Incoming>) -> Result<Later, Request<Incoming>> + Send + Sync>;
+/// Who serves a path of these listeners that is not polled, if anybody does.
+pub type Elsewhere = Arc<dyn Fn(&str) -> Option<Other> + Send + Sync>;
+pub type Other = Box<dyn FnOnce(Request<Incoming>) -> Later>;
 
 /// What the face is made of.
 pub struct Settings {

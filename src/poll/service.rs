@@ -57,11 +57,6 @@ impl Polls {
     }
 }
 
-fn not_found() -> Answer {
-    let body = br#"{"error":{"type":"not_found"}}"#;
-    refusal(StatusCode::NOT_FOUND, body, Outcome::NotFound)
-}
-
 fn refusal(status: StatusCode, body: &'static [u8], outcome: Outcome) -> Answer {
     Answer {
         status,
@@ -77,15 +72,15 @@ impl Service<Request<Incoming>> for Polls {
     type Future = Answering;
 
     #[inline]
-    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
-        let answer = if request.uri().path() == &*self.0.path {
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let path = request.uri().path();
+        let answer = if path == &*self.0.path {
             self.answer(&request)
+        } else if let Some(other) = (self.0.elsewhere)(path) {
+            return Answering::Later(other(request));
         } else {
-            match (self.0.elsewhere)(request) {
-                Ok(later) => return Answering::Later(later),
-                Err(back) => request = back,
-            }
-            not_found()
+            let body = br#"{"error":{"type":"not_found"}}"#;
+            refusal(StatusCode::NOT_FOUND, body, Outcome::NotFound)
         };
         self.0.counts.count(answer.outcome);
         // hyper keeps the reply's header map for the connection's next request: so no poll makes one.

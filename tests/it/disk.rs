@@ -64,6 +64,9 @@ fn a_full_disk_stops_new_orders_and_nothing_else() {
         .ask("PUT", "/v1/pos/PUMP3/state", r#"{"state":"in_process"}"#)
         .unwrap()
         .expect(507);
+    let payment = "/notifications/main?topic=payment&id=1";
+    let refused = poller.ask("POST", payment, "").unwrap().expect(503);
+    assert!(refused.body.contains("disk_full"), "it comes again: {refused:?}");
     assert!(ready(&server).contains("disk is full"));
     assert_eq!(told(&poll(&mut poller, "PUMP1").unwrap()), "PUMP1-A");
     assert_eq!(told(&poll(&mut poller, "PUMP3").unwrap()), "unavailable");
@@ -83,6 +86,7 @@ fn a_full_disk_stops_new_orders_and_nothing_else() {
     fs::remove_file(filler).unwrap();
     wait_for_room(&server);
     push(&mut client, "PUMP3", "PUMP3-A").unwrap().expect(201);
+    poller.ask("POST", payment, "").unwrap().expect(200);
     assert_eq!(told(&poll(&mut poller, "PUMP3").unwrap()), "PUMP3-A");
 
     server.kill();
