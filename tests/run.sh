@@ -53,7 +53,7 @@ may_install() { has apt-get && { ((EUID == 0)) || sudo -n true 2>/dev/null; }; }
 
 # Program and Debian package. Polls' cost is counted with the last two.
 needed=(cc:gcc curl:curl strace:strace mount:mount unshare:util-linux systemd-analyze:systemd)
-needed+=(valgrind:valgrind)
+needed+=(valgrind:valgrind python3:python3 npm:npm)
 packages=()
 for pair in "${needed[@]}"; do
   has "${pair%%:*}" || packages+=("${pair##*:}")
@@ -73,6 +73,22 @@ fetch_promtool() {
   rm -f "$tools"/prometheus_*.deb
 }
 
+# Mercado Pago's own SDKs: their validators must take the signatures of our sandbox.
+fetch_sdks() {
+  local version=3.6
+  if has python3 && [[ ! -d $tools/venv/sdk ]]; then
+    # Debian splits what `venv` needs off from Python.
+    python3 -c 'import ensurepip' 2>/dev/null || { may_install && install python3-venv; }
+    rm -rf "$tools/venv"
+    timeout 120 python3 -m venv "$tools/venv" && timeout 300 "$tools/venv/bin/pip" install -q "mercadopago~=$version" &&
+      mkdir "$tools/venv/sdk"
+  fi
+  if has npm && [[ ! -d $tools/npm/node_modules/mercadopago ]]; then
+    mkdir -p "$tools/npm"
+    (cd "$tools/npm" && timeout 300 npm install --silent --no-audit --no-fund --prefix . "mercadopago@~$version")
+  fi
+}
+
 printf '=== tools\n'
 if ! has promtool || ((${#packages[@]})); then
   if may_install; then
@@ -84,6 +100,7 @@ if ! has promtool || ((${#packages[@]})); then
     echo "missing, and this user may not install: ${packages[*]} $(has promtool || echo prometheus)"
   fi
 fi
+fetch_sdks >"$tools/sdks.log" 2>&1 || tail -5 "$tools/sdks.log"
 for program in cargo cc curl; do
   if ! has "$program"; then
     echo "$program is missing, and nothing can be tested without it. For cargo see https://rustup.rs" >&2

@@ -9,6 +9,7 @@ mod import;
 mod lease;
 mod order;
 mod pos;
+mod sandbox;
 mod screen;
 mod serve;
 mod settings;
@@ -60,6 +61,7 @@ enum Command {
     Lease(lease::LeaseArgs),
     Order(order::OrderArgs),
     Watch(watch::WatchArgs),
+    Sandbox(sandbox::SandboxArgs),
     Completions(completions::CompletionsArgs),
 }
 
@@ -129,6 +131,7 @@ pub fn run(cli: Cli, env: &Environment, screen: &mut Screen<'_>) -> Result<(), F
         Command::Lease(args) => lease::run(args, env, screen),
         Command::Order(args) => order::run(args, env, screen),
         Command::Watch(args) => watch::run(args, env, screen),
+        Command::Sandbox(args) => sandbox::run(args, env, screen),
         Command::Completions(args) => completions::run(&args, screen),
     }
 }

@@ -14,5 +14,6 @@ mod poll;
 mod problems;
 mod process;
 mod readme;
+mod sandbox;
 mod support;
 mod tidy;

@@ -4,6 +4,7 @@ pub mod golden;
 pub mod http;
 pub mod log;
 pub mod market;
+pub mod merchant;
 pub mod process;
 pub mod station;
 
