@@ -9,6 +9,7 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{AUTHORIZATION, HOST, HeaderValue, RETRY_AFTER};
+use hyper::http::request::Builder;
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
@@ -19,6 +20,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
 use super::exit::{Failure, Problem};
+use crate::domain::id::IdempotencyKey;
 use crate::limits;
 
 /// Where the server listens.
@@ -110,9 +112,19 @@ impl Session {
 
     /// Asks and waits for the whole answer; a refusal is a `Failure`.
     pub async fn call(&mut self, method: Method, target: &str, body: Vec<u8>) -> Result<Answer, Failure> {
+        self.whole(Request::builder().method(method).uri(target), body).await
+    }
+
+    /// The same for what is done once under `key`, however often it is asked.
+    pub async fn post_once(&mut self, target: &str, body: Vec<u8>, key: &IdempotencyKey) -> Result<Answer, Failure> {
+        let request = Request::post(target).header("idempotency-key", key.as_str());
+        self.whole(request, body).await
+    }
+
+    async fn whole(&mut self, request: Builder, body: Vec<u8>) -> Result<Answer, Failure> {
         let place = self.place.clone();
         let whole = async {
-            let response = self.send(method, target, body).await?;
+            let response = self.send(request, body).await?;
             read(&place, response).await
         };
         match timeout(limits::CLIENT_TIME, whole).await {
@@ -127,7 +139,7 @@ impl Session {
     pub async fn stream(mut self, target: &str) -> Result<Incoming, Failure> {
         let place = self.place.clone();
         let head = async {
-            let response = self.send(Method::GET, target, Vec::new()).await?;
+            let response = self.send(Request::get(target), Vec::new()).await?;
             if response.status().is_success() {
                 return Ok(response.into_body());
             }
@@ -139,11 +151,10 @@ impl Session {
             .unwrap_or_else(|_| Err(late(&place)))
     }
 
-    async fn send(&mut self, method: Method, target: &str, body: Vec<u8>) -> Result<Response<Incoming>, Failure> {
+    async fn send(&mut self, mut request: Builder, body: Vec<u8>) -> Result<Response<Incoming>, Failure> {
         if self.sender.ready().await.is_err() {
             self.sender = dial(&self.place).await?;
         }
-        let mut request = Request::builder().method(method).uri(target);
         request = match &*self.place {
             Place::Socket(_) => request.header(HOST, "surtidor"),
             Place::Tcp { authority, bearer } => request.header(HOST, authority).header(AUTHORIZATION, bearer),

@@ -1,4 +1,4 @@
-//! `surtidor order`: push, show, cancel, list, deliver.
+//! `surtidor order`: push, show, cancel, list, deliver, refund, receipt.
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -8,11 +8,11 @@ use clap::{Args, Subcommand};
 use hyper::Method;
 use serde::Serialize;
 
-use super::client::{Pages, Session};
+use super::client::{Answer, Pages, Session};
 use super::screen::{Cell, Table};
-use super::wire::{Delivery, Item, Order};
+use super::wire::{Delivery, Item, Order, Payment, Refund};
 use super::{Environment, Failure, Options, Screen, body, show_rows};
-use crate::domain::id::{PosId, Reference};
+use crate::domain::id::{IdempotencyKey, PosId, Reference};
 use crate::limits;
 
 /// Puts orders on points of sale, and follows them
@@ -35,6 +35,8 @@ enum OrderCommand {
     Cancel(CancelArgs),
     List(ListArgs),
     Deliver(DeliverArgs),
+    Refund(RefundArgs),
+    Receipt(ReceiptArgs),
 }
 
 /// Puts an order on a point of sale, to be paid by whoever scans it
@@ -70,7 +72,7 @@ struct PushArgs {
     file: Option<PathBuf>,
 }
 
-/// Shows one order: its status, its times, its payments
+/// Shows one order: its status, its times, its payments, what went back
 ///
 /// Orders are kept for more than a year, so one that ended long ago is found as well.
 #[derive(Args)]
@@ -144,6 +146,46 @@ struct DeliverArgs {
     reason: Option<String>,
 }
 
+/// Gives money back: all that is left of it, or a part
+///
+/// Each refund has a key, and asking again with the same key is the same refund: it is made once. Without --key a new
+/// one is made and told on standard error, so that a call that broke off can be repeated. `order show` tells when
+/// Mercado Pago has done it.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  surtidor order refund T-1
+  surtidor order refund T-1 --amount 500.00 --key 2f1c9a70")]
+struct RefundArgs {
+    /// The order's reference
+    #[arg(value_parser = Reference::parse)]
+    reference: Reference,
+    /// The part that goes back [default: all that is left]
+    #[arg(long)]
+    amount: Option<String>,
+    /// Only of the payment with this number [default: of all, the newest first]
+    #[arg(long, value_name = "ID")]
+    payment: Option<u64>,
+    /// Your name for this refund, 1 to 128 characters without spaces [default: a new one]
+    #[arg(long, value_parser = IdempotencyKey::parse)]
+    key: Option<IdempotencyKey>,
+}
+
+/// Prints the receipt of an order that has ended and was paid
+///
+/// As wide as the printer's paper, in Spanish or, for Brazil, in Portuguese. --json has the same facts for a program.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  surtidor order receipt T-1
+  surtidor order receipt T-1 --width 32 > /dev/usb/lp0")]
+struct ReceiptArgs {
+    /// The order's reference
+    #[arg(value_parser = Reference::parse)]
+    reference: Reference,
+    /// The characters of a line
+    #[arg(long, default_value = "42", value_parser = PossibleValuesParser::new(["32", "42", "48"]))]
+    width: String,
+}
+
 /// The short form of an order.
 #[derive(Serialize)]
 struct Push<'a> {
@@ -162,6 +204,14 @@ struct Deliver<'a> {
     amount: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct GiveBack<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    amount: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payment: Option<u64>,
 }
 
 pub fn run(args: OrderArgs, env: &Environment, screen: &mut Screen<'_>) -> Result<(), Failure> {
@@ -203,6 +253,8 @@ pub fn run(args: OrderArgs, env: &Environment, screen: &mut Screen<'_>) -> Resul
             )
             .await
         }),
+        OrderCommand::Refund(args) => options.ask(env, async |session| refund(session, args, json, screen).await),
+        OrderCommand::Receipt(args) => options.ask(env, async |session| receipt(session, &args, json, screen).await),
     }
 }
 
@@ -272,10 +324,43 @@ async fn call(
     screen: &mut Screen<'_>,
 ) -> Result<(), Failure> {
     let answer = session.call(method, target, asked).await?;
+    show_answer(&answer, json, screen)
+}
+
+fn show_answer(answer: &Answer, json: bool, screen: &mut Screen<'_>) -> Result<(), Failure> {
     if json {
         return Ok(screen.json(&answer.text)?);
     }
     show(&answer.parse()?, screen)
+}
+
+async fn refund(mut session: Session, args: RefundArgs, json: bool, screen: &mut Screen<'_>) -> Result<(), Failure> {
+    let wanted = body(&GiveBack {
+        amount: args.amount.as_deref(),
+        payment: args.payment,
+    });
+    let key = args.key.unwrap_or_else(new_key);
+    let target = format!("/v1/orders/{}/refunds", args.reference);
+    let answer = session.post_once(&target, wanted, &key).await?;
+    show_answer(&answer, json, screen)
+}
+
+/// Told before the server is asked: who does not hear the answer needs it to ask again.
+#[expect(clippy::print_stderr, reason = "`cli` is where printing belongs")]
+fn new_key() -> IdempotencyKey {
+    let key = uuid::Uuid::now_v7().to_string();
+    eprintln!("surtidor: to repeat this refund and not make another, add --key {key}");
+    IdempotencyKey::parse(&key).expect("a UUID has 36 hex digits and hyphens")
+}
+
+async fn receipt(mut session: Session, args: &ReceiptArgs, json: bool, screen: &mut Screen<'_>) -> Result<(), Failure> {
+    let format = if json { "format=json" } else { "format=text" };
+    let target = format!("/v1/orders/{}/receipt?{format}&width={}", args.reference, args.width);
+    let answer = session.call(Method::GET, &target, Vec::new()).await?;
+    if json {
+        return Ok(screen.json(&answer.text)?);
+    }
+    Ok(answer.text.lines().try_for_each(|line| screen.line(line))?)
 }
 
 async fn cancel(mut session: Session, args: &CancelArgs, json: bool, screen: &mut Screen<'_>) -> Result<(), Failure> {
@@ -343,8 +428,18 @@ fn show(order: &Order, screen: &mut Screen<'_>) -> Result<(), Failure> {
             .into_iter()
             .zip(times.map(|at| at.as_deref().unwrap_or_default().into())),
     );
-    facts.extend(order.payments.iter().map(|payment| ("payment", payment.get().into())));
-    facts.extend(order.refunds.iter().map(|refund| ("refund", refund.get().into())));
+    facts.extend(
+        order
+            .payments
+            .iter()
+            .map(|payment| ("payment", payment_line(payment).into())),
+    );
+    facts.extend(
+        order
+            .refunds
+            .iter()
+            .map(|refund| ("refund", refund_line(refund).into())),
+    );
     facts.extend(
         order
             .delivery
@@ -362,6 +457,34 @@ fn show(order: &Order, screen: &mut Screen<'_>) -> Result<(), Failure> {
 
 fn item_line(item: &Item) -> String {
     format!("{} x {} at {}", item.quantity, item.title, item.unit_price)
+}
+
+fn payment_line(payment: &Payment) -> String {
+    let Payment {
+        id,
+        amount,
+        status,
+        approved_at,
+        reversed,
+    } = payment;
+    let at = approved_at.as_ref().map(|at| format!(" at {at}")).unwrap_or_default();
+    let reversed = reversed.as_ref().map(|back| format!(", {back} taken back"));
+    format!("{amount} {status}{at} as {id}{}", reversed.unwrap_or_default())
+}
+
+fn refund_line(refund: &Refund) -> String {
+    let Refund {
+        id,
+        payment,
+        amount,
+        status,
+        cause,
+        reason,
+    } = refund;
+    let id = id.map(|id| format!(" as {id}")).unwrap_or_default();
+    let cause = cause.as_ref().map(|cause| format!(" ({cause})")).unwrap_or_default();
+    let reason = reason.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+    format!("{amount} of {payment} {status}{id}{cause}{reason}")
 }
 
 fn delivery_line(delivery: &Delivery) -> String {

@@ -22,10 +22,12 @@ impl Tint {
     /// The tint of a state, a status or an event's type.
     pub fn of(word: &str) -> Tint {
         match word {
-            "paid" | "order_paid" => Tint::Good,
+            "paid" | "order_paid" | "refund_done" => Tint::Good,
             "ready" | "shown" | "scanned" | "order_ready" | "order_shown" => Tint::Busy,
-            "in_process" | "canceled" | "replaced" | "order_canceled" | "order_replaced" => Tint::Wait,
-            "timeout" | "expired" | "order_expired" => Tint::Bad,
+            "in_process" | "canceled" | "replaced" | "order_canceled" | "order_replaced" | "payment_partial"
+            | "late_payment" | "overpaid" | "refund_requested" => Tint::Wait,
+            "timeout" | "expired" | "order_expired" | "delivery_overdue" | "payment_suspect" | "payment_reversed"
+            | "refund_failed" => Tint::Bad,
             "unavailable" => Tint::Dim,
             _ => Tint::Plain,
         }

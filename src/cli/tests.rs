@@ -111,6 +111,79 @@ fn each_command_asks_what_the_api_says() {
 }
 
 #[test]
+fn a_refund_has_its_key_and_is_shown() {
+    let back = ORDER
+        .replace("\"shown\"", "\"paid\"")
+        .replace(
+            "\"payments\":[]",
+            r#""payments":[{"id":7,"merchant_order":8,"amount":"18525.50","status":"approved","approved_at":"2026-11-21T14:06:00.000Z"}]"#,
+        )
+        .replace(
+            "\"refunds\":[]",
+            r#""refunds":[{"id":41,"payment":7,"amount":"500.00","status":"done","cause":"asked"},
+            {"id":null,"payment":7,"amount":"1.00","status":"failed","cause":"asked","reason":"no money"}]"#,
+        );
+    let fake = Fake::start(move |_| Reply::new(201, &back));
+    let words = [
+        "order",
+        "refund",
+        "T-1",
+        "--amount",
+        "500.00",
+        "--payment",
+        "7",
+        "--key",
+        "k-1",
+    ];
+    let out = printed(&fake, &words);
+    for line in [
+        "payment\t18525.50 approved at 2026-11-21T14:06:00.000Z as 7\n",
+        "refund\t500.00 of 7 done as 41 (asked)\n",
+        "refund\t1.00 of 7 failed (asked): no money\n",
+    ] {
+        assert!(out.contains(line), "{out}");
+    }
+    let asked = fake.asked().pop().unwrap();
+    let wanted = r#"POST /v1/orders/T-1/refunds {"amount":"500.00","payment":7}"#;
+    assert_eq!(
+        (asked.to_string().as_str(), asked.idempotency_key.as_str()),
+        (wanted, "k-1")
+    );
+
+    let keys: Vec<String> = (0..2)
+        .map(|_| {
+            printed(&fake, &["order", "refund", "T-1", "--json"]);
+            let asked = fake.asked().pop().unwrap();
+            assert_eq!(asked.to_string(), "POST /v1/orders/T-1/refunds {}");
+            asked.idempotency_key
+        })
+        .collect();
+    assert!(keys[0].len() == 36 && keys[0] != keys[1], "{keys:?}");
+    assert!(Cli::try_parse_from(["surtidor", "order", "refund", "T-1", "--key", "a b"]).is_err());
+}
+
+#[test]
+fn a_receipt_is_printed_as_it_came() {
+    let fake = Fake::start(|asked| match asked.target.contains("format=json") {
+        true => Reply::new(200, "{\"left\":\"1.00\"}"),
+        false => Reply::new(200, "Surtidor 4\n     1.00\n"),
+    });
+    let words = ["order", "receipt", "T-1", "--width", "32"];
+    assert_eq!(printed(&fake, &words), "Surtidor 4\n     1.00\n");
+    let json = printed(&fake, &["order", "receipt", "T-1", "--json"]);
+    assert_eq!(json, "{\"left\":\"1.00\"}\n");
+    let targets: Vec<String> = fake.asked().into_iter().map(|asked| asked.target).collect();
+    assert_eq!(
+        targets,
+        [
+            "/v1/orders/T-1/receipt?format=text&width=32",
+            "/v1/orders/T-1/receipt?format=json&width=42"
+        ]
+    );
+    assert!(Cli::try_parse_from(["surtidor", "order", "receipt", "T-1", "--width", "40"]).is_err());
+}
+
+#[test]
 fn lists_follow_their_pages_up_to_the_limit() {
     let fake = Fake::start(|asked| {
         let next = if asked.target.contains("cursor=a%2Fb") {

@@ -50,9 +50,9 @@ pub struct Order {
     pub shown_at: Option<String>,
     pub ended_at: Option<String>,
     #[serde(default)]
-    pub payments: Vec<Box<RawValue>>,
+    pub payments: Vec<Payment>,
     #[serde(default)]
-    pub refunds: Vec<Box<RawValue>>,
+    pub refunds: Vec<Refund>,
     pub delivery: Option<Delivery>,
 }
 
@@ -67,6 +67,25 @@ pub struct Item {
     pub title: String,
     pub quantity: u64,
     pub unit_price: String,
+}
+
+#[derive(Deserialize)]
+pub struct Payment {
+    pub id: u64,
+    pub amount: String,
+    pub status: String,
+    pub approved_at: Option<String>,
+    pub reversed: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub struct Refund {
+    pub id: Option<u64>,
+    pub payment: u64,
+    pub amount: String,
+    pub status: String,
+    pub cause: Option<String>,
+    pub reason: Option<String>,
 }
 
 #[derive(Deserialize)]

@@ -103,6 +103,40 @@ impl Drop for Watch {
 }
 
 #[tokio::test]
+async fn a_refund_and_a_receipt_by_hand() {
+    let mut station = Station::start().await;
+    station.register("PUMP1").await;
+    station.push("PUMP1", order("T-1", "100")).await;
+    let open = station.cli(&["order", "receipt", "T-1"]).failed(1);
+    assert!(open.contains("(order_open)"), "{open}");
+    station.pay("PUMP1", "T-1", 1, "100").await;
+
+    let first = station.cli(&["order", "refund", "T-1", "--amount", "10.50"]);
+    assert!(first.out().contains("refund\t10.50 of 1 requested (asked)\n"));
+    let told = String::from_utf8(first.0.stderr.clone()).unwrap();
+    let key = told.trim().rsplit(' ').next().unwrap();
+    let again = station.cli(&["order", "refund", "T-1", "--amount", "10.50", "--key", key, "--json"]);
+    assert_eq!(again.json()["refunds"].as_array().unwrap().len(), 1, "{told}");
+    assert!(again.0.stderr.is_empty(), "the key is known");
+    let other = station.cli(&["order", "refund", "T-1", "--key", key]).failed(1);
+    assert!(other.contains("(refund_key_used)"), "{other}");
+    station.cli(&["order", "refund", "T-1", "--payment", "1"]).out();
+    let none = station.cli(&["order", "refund", "T-1"]).failed(1);
+    assert!(none.contains("(refund_nothing_left)"), "{none}");
+
+    let receipt = station.cli(&["order", "receipt", "T-1", "--width", "32"]).out();
+    assert!(
+        receipt.ends_with(
+            "\nSaldo                       0.00\n--------------------------------\nNo válido como factura\n"
+        )
+    );
+    assert_eq!(
+        station.cli(&["order", "receipt", "T-1", "--json"]).json()["left"],
+        "0.00"
+    );
+}
+
+#[tokio::test]
 async fn a_sale_by_hand() {
     let station = Station::start().await;
     let add = [

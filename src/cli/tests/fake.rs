@@ -21,6 +21,7 @@ pub struct Asked {
     pub method: String,
     pub target: String,
     pub authorization: String,
+    pub idempotency_key: String,
     pub body: String,
 }
 
@@ -145,16 +146,19 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(stream: S, answer: Arc<Answer>
 
 async fn read(request: Request<Incoming>) -> Asked {
     let (head, body) = request.into_parts();
-    let authorization = head
-        .headers
-        .get("authorization")
-        .map_or("", |value| value.to_str().unwrap())
-        .to_owned();
+    let header = |name| {
+        head.headers
+            .get(name)
+            .map_or("", |value| value.to_str().unwrap())
+            .to_owned()
+    };
+    let (authorization, idempotency_key) = (header("authorization"), header("idempotency-key"));
     let body = String::from_utf8(body.collect().await.unwrap().to_bytes().into()).unwrap();
     Asked {
         method: head.method.to_string(),
         target: head.uri.to_string(),
         authorization,
+        idempotency_key,
         body,
     }
 }
