@@ -7,6 +7,7 @@ mod json;
 mod problem;
 mod query;
 mod read;
+mod receipt;
 mod socket;
 mod write;
 
@@ -20,7 +21,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
-use hyper::header::{self, HeaderValue};
+use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::service::Service;
 use hyper::{Method, Request, Response, StatusCode};
 use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
@@ -29,9 +30,10 @@ use ring::digest;
 use crate::config::Secret;
 use crate::domain::account::{DeliveryFailed, Payee};
 use crate::domain::command::{Command, Event, Push};
-use crate::domain::id::{AccountId, PosId, Reference, Timestamp};
-use crate::domain::order::{CancelReason, Status};
-use crate::engine::{Accounts, Engine};
+use crate::domain::id::{AccountId, IdempotencyKey, PosId, Reference, Timestamp};
+use crate::domain::order::{CancelReason, Order, Status};
+use crate::domain::payment::Cause;
+use crate::engine::{Accounts, Applied, Engine};
 use crate::feed::After;
 use crate::limits;
 use crate::log::OrderQuery;
@@ -41,6 +43,7 @@ use crate::seal::Seal;
 
 use problem::Problem;
 use query::Parameters;
+use receipt::{Format, Receipt, Width};
 
 pub use events::Stream;
 pub use socket::{BindError, bind};
@@ -133,6 +136,7 @@ impl Service<Request<Incoming>> for Control {
 /// What is answered when nothing went wrong.
 enum Answer {
     Json(StatusCode, Vec<u8>),
+    Text(String),
     Done,
     /// A long poll's: when it came says nothing of us.
     Page(Vec<u8>),
@@ -147,6 +151,11 @@ impl Answer {
     fn respond(self) -> Response<Body> {
         let (status, kind, body) = match self {
             Answer::Json(status, json) => (status, Some("application/json"), Body::whole(json)),
+            Answer::Text(text) => (
+                StatusCode::OK,
+                Some("text/plain; charset=utf-8"),
+                Body::whole(text.into()),
+            ),
             Answer::Page(json) => (StatusCode::OK, Some("application/json"), Body::whole(json)),
             Answer::Done => (StatusCode::NO_CONTENT, None, Body::whole(Vec::new())),
             Answer::Events(stream) => (StatusCode::OK, Some("text/event-stream"), Body::Events(stream)),
@@ -232,6 +241,13 @@ impl Settings {
                 parameters.finish()?;
                 self.deliver(reference, body).await
             }
+            (["v1", "orders", reference, "refunds"], &Method::POST) => {
+                parameters.finish()?;
+                self.refund(reference, &head.headers, body).await
+            }
+            (["v1", "orders", reference, "receipt"], &Method::GET) => {
+                self.receipt(reference, parameters, &head.headers).await
+            }
             (["v1", "events"], &Method::GET) => {
                 // An EventSource that reconnects says where it was in a header.
                 let last = head
@@ -240,9 +256,15 @@ impl Settings {
                     .map(|value| value.to_str().unwrap_or("").to_owned());
                 self.events(parameters, last).await
             }
-            (["v1", "pos"] | ["v1", "orders"] | ["v1", "orders", _] | ["v1", "events"], _) => {
-                Err(Problem::method_not_allowed("GET"))
-            }
+            (
+                ["v1", "pos"]
+                | ["v1", "orders"]
+                | ["v1", "orders", _]
+                | ["v1", "orders", _, "receipt"]
+                | ["v1", "events"],
+                _,
+            ) => Err(Problem::method_not_allowed("GET")),
+            (["v1", "orders", _, "refunds"], _) => Err(Problem::method_not_allowed("POST")),
             (["v1", "pos", _], _) => Err(Problem::method_not_allowed("GET, PUT, DELETE")),
             (["v1", "pos", _, "order"], _) => Err(Problem::method_not_allowed("PUT, DELETE")),
             (["v1", "pos", _, "state" | "lease"] | ["v1", "orders", _, "delivery"], _) => {
@@ -329,16 +351,7 @@ impl Settings {
             late_payment: account.late_payment,
             replace: replace.unwrap_or(false),
         };
-        let applied = self.engine.submit(pos, Command::Push(Box::new(push))).await?;
-        let status = if applied.events.is_empty() {
-            StatusCode::OK
-        } else {
-            StatusCode::CREATED
-        };
-        let order = applied
-            .order
-            .ok_or_else(|| Problem::not_found("the order was trimmed"))?;
-        Ok(Answer::Json(status, write::to_json(&write::order(&order))))
+        made(self.engine.submit(pos, Command::Push(Box::new(push))).await?)
     }
 
     async fn list_orders(&self, mut parameters: Parameters) -> Answered {
@@ -364,7 +377,7 @@ impl Settings {
         }))
     }
 
-    async fn order(&self, reference: &str) -> Result<crate::domain::order::Order, Problem> {
+    async fn order(&self, reference: &str) -> Result<Order, Problem> {
         let unknown = || Problem::order_unknown(reference);
         // What is no reference was never one of ours.
         let parsed = Reference::parse(reference).map_err(|_| unknown())?;
@@ -382,6 +395,42 @@ impl Settings {
         };
         let applied = self.engine.submit(order.pos.clone(), command).await?;
         Ok(Answer::ok(&write::order(&applied.order.unwrap_or(order))))
+    }
+
+    async fn refund(&self, reference: &str, headers: &HeaderMap, body: Incoming) -> Answered {
+        let key = idempotency_key(headers)?;
+        let wanted = read::refund(&whole(body).await?, key)?;
+        let order = self.order(reference).await?;
+        // Asking again for what is written down needs no token: it only tells what became of it.
+        let asked = |cause: &Cause| matches!(cause, Cause::Asked(ask) if ask.key == wanted.key);
+        if !order.refunds.iter().any(|refund| asked(&refund.cause)) && !self.can_give_back(&order.account) {
+            return Err(Problem::account_without_token(&order.account));
+        }
+        let command = Command::Refund {
+            reference: order.reference,
+            wanted,
+        };
+        made(self.engine.submit(order.pos, command).await?)
+    }
+
+    fn can_give_back(&self, account: &AccountId) -> bool {
+        self.accounts
+            .get(account)
+            .is_some_and(|account| account.access_token.is_some())
+    }
+
+    async fn receipt(&self, reference: &str, mut parameters: Parameters, headers: &HeaderMap) -> Answered {
+        let width = parameters.parsed("width", Width::parse)?.unwrap_or_default();
+        let format = parameters.parsed("format", Format::parse)?;
+        parameters.finish()?;
+        let order = self.order(reference).await?;
+        let record = self.engine.pos(&order.pos);
+        let name = record.as_ref().and_then(|record| record.pos.registration.name.as_ref());
+        let receipt = Receipt::of(&order, name.map(|name| name.as_str()))?;
+        Ok(match format.unwrap_or_else(|| Format::accepted(headers)) {
+            Format::Text => Answer::Text(receipt.text(width)),
+            Format::Json => Answer::ok(&receipt.view()),
+        })
     }
 
     async fn events(&self, mut parameters: Parameters, last: Option<String>) -> Answered {
@@ -411,6 +460,29 @@ impl Settings {
             Some(seconds) => Answer::Page(events::page(follower, Duration::from_secs(seconds), stopping).await?),
         })
     }
+}
+
+/// The order that a command made or changed: 201; one that had been done before: 200.
+fn made(applied: Applied) -> Answered {
+    let status = if applied.events.is_empty() {
+        StatusCode::OK
+    } else {
+        StatusCode::CREATED
+    };
+    let order = applied
+        .order
+        .ok_or_else(|| Problem::not_found("the order was trimmed"))?;
+    Ok(Answer::Json(status, write::to_json(&write::order(&order))))
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<IdempotencyKey, Problem> {
+    let mut given = headers.get_all("idempotency-key").iter();
+    let (key, wrong) = match (given.next(), given.next()) {
+        (None, _) => ("", "is missing"),
+        (Some(key), None) => (key.to_str().unwrap_or(""), "is not valid"),
+        (Some(_), Some(_)) => ("", "stands twice"),
+    };
+    IdempotencyKey::parse(key).map_err(|rule| Problem::idempotency_key(wrong, &rule))
 }
 
 async fn whole(body: Incoming) -> Result<Bytes, Problem> {

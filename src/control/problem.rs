@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use super::json::Bad;
 use super::write;
-use crate::domain::command::Refusal;
+use crate::domain::command::{BadRefund, Refusal};
+use crate::domain::id::{AccountId, BadName};
 use crate::engine::Denied;
 use crate::feed::FollowError;
 use crate::limits;
@@ -96,6 +97,28 @@ impl Problem {
         )
     }
 
+    pub(super) fn idempotency_key(wrong: &str, rule: &BadName) -> Problem {
+        Problem::new(
+            StatusCode::BAD_REQUEST,
+            "invalid_idempotency_key",
+            format!(
+                "the header `Idempotency-Key` {wrong}: it {rule}, a new one for each refund (a UUID will do) and the same \
+                 one when a call is repeated"
+            ),
+        )
+    }
+
+    pub(super) fn account_without_token(account: &AccountId) -> Problem {
+        Problem::new(
+            StatusCode::CONFLICT,
+            "account_without_token",
+            format!(
+                "the account {account} has no access token, so no money can be given back: configure its access_token_file"
+            ),
+        )
+        .with("account", account.as_str())
+    }
+
     fn unavailable(code: &'static str, detail: impl Into<String>) -> Problem {
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, code, detail).header("retry-after", "1")
     }
@@ -156,6 +179,11 @@ impl From<Refusal> for Problem {
                 pointer: Some("/amount".into()),
                 ..Problem::new(StatusCode::BAD_REQUEST, "invalid_field", detail)
             },
+            Refusal::RefundAmount(BadRefund::TooMuch(left)) if left.is_zero() => Problem::new(
+                StatusCode::CONFLICT,
+                "refund_nothing_left",
+                "nothing is left of what was paid: it went back, or is about to",
+            ),
             Refusal::RefundAmount(_) => Problem {
                 pointer: Some("/amount".into()),
                 ..Problem::new(StatusCode::BAD_REQUEST, "invalid_field", detail)

@@ -1,10 +1,10 @@
 //! From a controller's JSON to the domain. Whatever comes out of here is valid.
 
-use super::json::{Bad, Field, Object};
+use super::json::{self, Bad, Field, Object};
 use crate::config::Account;
 use crate::domain::account::LatePayment;
-use crate::domain::command::Report;
-use crate::domain::id::{ExternalPosId, ExternalStoreId, Reference};
+use crate::domain::command::{Report, Wanted};
+use crate::domain::id::{ExternalPosId, ExternalStoreId, IdempotencyKey, Reference};
 use crate::domain::money::{BadAmount, Currency, Money};
 use crate::domain::order::{Content, Description, Item, Items, Metadata, PictureUrl, Quantity, Title, UnitMeasure};
 use crate::domain::pos::{External, Mode, PollKey, Registration, Waiting, Word};
@@ -264,6 +264,19 @@ pub(super) fn delivery(body: &Field<'_>) -> Read<Report> {
     let reason = optional(&mut object, "reason", |field| field.parsed(Text::parse))?;
     object.finish("result, amount and reason")?;
     Ok(Report::Failed { amount, reason })
+}
+
+/// No body at all says what `{}` says: all that is left.
+pub(super) fn refund(body: &[u8], key: IdempotencyKey) -> Read<Wanted> {
+    let body = if body.trim_ascii().is_empty() { b"{}" } else { body };
+    let mut object = json::body(body)?.object()?;
+    let wanted = Wanted {
+        key,
+        payment: optional(&mut object, "payment", Field::whole)?,
+        amount: optional(&mut object, "amount", |field| Ok(field.digits()?.into_owned()))?,
+    };
+    object.finish("amount and payment")?;
+    Ok(wanted)
 }
 
 fn optional<'a, T>(object: &mut Object<'a>, name: &str, read: impl FnOnce(&Field<'a>) -> Read<T>) -> Read<Option<T>> {

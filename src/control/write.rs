@@ -8,7 +8,7 @@ use crate::domain::command::Event;
 use crate::domain::id::Timestamp;
 use crate::domain::money::Money;
 use crate::domain::order::{Delivery, Facts, Item, Metadata, Order};
-use crate::domain::payment::{Payment, Refund, RefundState, Sighting};
+use crate::domain::payment::{Cause, Payment, Refund, RefundState, Sighting};
 use crate::domain::pos::{PollKey, Pos, Registration, Standing};
 use crate::engine::Record;
 use crate::limits;
@@ -19,7 +19,7 @@ pub(super) fn to_json(value: &impl Serialize) -> Vec<u8> {
 }
 
 /// `2026-11-21T14:05:09.123Z`
-struct Time(Timestamp);
+pub(super) struct Time(pub(super) Timestamp);
 
 impl Serialize for Time {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -29,7 +29,7 @@ impl Serialize for Time {
 }
 
 /// The digits of an amount, as a string.
-struct Digits(Money);
+pub(super) struct Digits(pub(super) Money);
 
 impl Serialize for Digits {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -181,7 +181,7 @@ fn item(item: &Item) -> ItemView<'_> {
 }
 
 #[derive(Serialize)]
-struct PaymentView {
+pub(super) struct PaymentView {
     id: u64,
     merchant_order: Option<u64>,
     amount: Digits,
@@ -205,7 +205,7 @@ fn payment(payment: &Payment) -> PaymentView {
 }
 
 /// As Mercado Pago calls it: a payment of which a part is left stays `approved`.
-fn payment_of(order: &Order, paid: &Payment) -> PaymentView {
+pub(super) fn payment_of(order: &Order, paid: &Payment) -> PaymentView {
     let status = match paid.reversed {
         _ if !order.left_of(paid).is_zero() => "approved",
         Some(reversed) => reversed.how.as_str(),
@@ -218,18 +218,21 @@ fn payment_of(order: &Order, paid: &Payment) -> PaymentView {
 }
 
 #[derive(Serialize)]
-struct RefundView<'a> {
+pub(super) struct RefundView<'a> {
     /// Mercado Pago's number, once it is done.
     id: Option<u64>,
     payment: u64,
     amount: Digits,
     status: &'static str,
     cause: &'static str,
+    /// Under which the controller asked for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
 }
 
-fn refund(refund: &Refund) -> RefundView<'_> {
+pub(super) fn refund(refund: &Refund) -> RefundView<'_> {
     let (id, reason) = match &refund.state {
         RefundState::Requested => (None, None),
         RefundState::Done(id) => (Some(*id), None),
@@ -241,12 +244,16 @@ fn refund(refund: &Refund) -> RefundView<'_> {
         amount: Digits(refund.amount),
         status: refund.state.as_str(),
         cause: refund.cause.as_str(),
+        key: match &refund.cause {
+            Cause::Asked(ask) => Some(ask.key.as_str()),
+            Cause::Late | Cause::Overpaid | Cause::Delivery => None,
+        },
         reason,
     }
 }
 
 #[derive(Serialize)]
-struct DeliveryView<'a> {
+pub(super) struct DeliveryView<'a> {
     result: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     amount: Option<Digits>,
@@ -256,7 +263,7 @@ struct DeliveryView<'a> {
     at: Option<Time>,
 }
 
-fn delivery(delivery: &Delivery, at: Option<Timestamp>) -> DeliveryView<'_> {
+pub(super) fn delivery(delivery: &Delivery, at: Option<Timestamp>) -> DeliveryView<'_> {
     let at = at.map(Time);
     match delivery {
         Delivery::Dispensed => DeliveryView {

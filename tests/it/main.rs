@@ -8,6 +8,7 @@ mod crash;
 mod disk;
 mod feed;
 mod notifications;
+mod money;
 mod orders;
 mod payments;
 mod poll;

@@ -7,6 +7,7 @@ pub mod market;
 pub mod merchant;
 pub mod process;
 pub mod station;
+pub mod tracker;
 
 use std::path::Path;
 

@@ -188,6 +188,28 @@ site = "MLA"
         reply
     }
 
+    /// One call with headers of its own, each ending in a line break; its answer may be a receipt's plain text.
+    pub async fn call_with(&self, method: &str, path: &str, headers: &str, body: impl Display) -> Reply {
+        let mut wire = self.controller().await;
+        let body = body.to_string();
+        wire.send(request(method, path, headers, body.as_bytes()).as_slice())
+            .await;
+        let reply = wire.reply().await;
+        match reply.header("content-type") {
+            Some("text/plain; charset=utf-8") => reply.check(),
+            _ => reply.check_control(),
+        }
+        self.check_canaries(&reply);
+        reply
+    }
+
+    /// Gives money back under a key.
+    pub async fn refund(&self, reference: &str, key: &str, body: impl Display) -> Reply {
+        let path = format!("/v1/orders/{reference}/refunds");
+        self.call_with("POST", &path, &format!("idempotency-key: {key}\r\n"), body)
+            .await
+    }
+
     /// One call over loopback TCP, with what is said of who calls.
     pub async fn call_tcp(&self, authorization: Option<&str>, method: &str, path: &str) -> Reply {
         let address = self.app().addresses().control_tcp.expect("control.tcp is configured");
