@@ -173,7 +173,7 @@ pub fn forge(sim: &Rc<Simulator>, url: &str, count: u32, proof: Proof) {
     for _ in 0..count {
         let id = 10_000_000_000 + sim.dice.borrow_mut().up_to(1 << 40);
         let user = sim.settings.accounts.first().map_or(0, |account| account.collector);
-        let messages: Vec<Message> = if id % 2 == 0 {
+        let messages: Vec<Message> = if id.is_multiple_of(2) {
             order_messages(sim, url, id, "update", "closed", user).collect()
         } else {
             payment_messages(sim, url, id, "payment.created", user).collect()

@@ -38,6 +38,11 @@ impl Budget {
         self.paid.get() + self.cost()
     }
 
+    /// No work begins for so long.
+    pub(super) fn rest(&self, pause: Duration) {
+        self.paid.set(self.paid.get().max(Instant::now() + pause));
+    }
+
     pub(super) fn charge(&self, calls: u32) {
         let from = self.paid.get().max(Instant::now() - SAVED);
         self.paid.set(from + self.cost() * calls);
@@ -59,6 +64,14 @@ mod tests {
             calls += 3;
         }
         assert!((600..=615).contains(&calls), "{calls}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_rest_is_kept() {
+        let budget = Budget::new(Arc::new(AtomicU32::new(10)));
+        budget.rest(Duration::from_secs(5));
+        budget.charge(1);
+        assert!(budget.free_at() >= Instant::now() + Duration::from_secs(5));
     }
 
     #[tokio::test(start_paused = true)]

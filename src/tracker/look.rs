@@ -58,7 +58,7 @@ pub(super) async fn look(api: &Api<'_>, order: &Order, named: &[Thing]) -> Resul
 
 async fn search(api: &Api<'_>, order: &Order) -> Result<Vec<MerchantOrder>, ApiError> {
     api.budget.charge(1);
-    let found = api.client.merchant_orders(api.token, &order.reference).await?;
+    let found = api.heed(api.client.merchant_orders(api.token, &order.reference).await)?;
     if !found.complete {
         warn!(reference = %order.reference, "more merchant orders than can be looked at name this order");
     }
@@ -117,19 +117,31 @@ impl Seen {
 }
 
 impl Api<'_> {
+    /// If Mercado Pago wants to be left alone, it is.
+    pub(super) fn heed<T>(&self, answer: Result<T, ApiError>) -> Result<T, ApiError> {
+        if let Err(ApiError::Limited {
+            retry_after: Some(wait),
+            ..
+        }) = &answer
+        {
+            self.budget.rest((*wait).min(limits::AGAIN_LAST));
+        }
+        answer
+    }
+
     pub(super) async fn merchant_order(&self, id: u64) -> Result<MerchantOrder, ApiError> {
         self.budget.charge(1);
-        self.client.merchant_order(self.token, id).await
+        self.heed(self.client.merchant_order(self.token, id).await)
     }
 
     pub(super) async fn payment(&self, id: u64) -> Result<Payment, ApiError> {
         self.budget.charge(1);
-        self.client.payment(self.token, id).await
+        self.heed(self.client.payment(self.token, id).await)
     }
 
     pub(super) async fn intent(&self, id: &IntentId) -> Result<Intent, ApiError> {
         self.budget.charge(1);
-        self.client.intent(self.token, id).await
+        self.heed(self.client.intent(self.token, id).await)
     }
 
     /// A closed intent names its payments.

@@ -30,11 +30,10 @@ pub(super) async fn pursue(
         paid.id == refund.payment && paid.amount == refund.amount && alone
     });
     let amount = (!whole).then_some(refund.amount);
-    match api
+    let asked = api
         .client
-        .create_refund(api.token, refund.payment, amount, key(order, refund))
-        .await
-    {
+        .create_refund(api.token, refund.payment, amount, key(order, refund));
+    match api.heed(asked.await) {
         Ok(made) => Ok(state_of(&made)),
         Err(error) if ALREADY.iter().any(|code| error.has_code(code)) => {
             let made = find(api, order, refund).await?;
@@ -48,7 +47,7 @@ pub(super) async fn pursue(
 /// A refund at Mercado Pago that must be this one: of its amount, not older than it, and no other of ours.
 async fn find(api: &Api<'_>, order: &Order, refund: &Refund) -> Result<Option<mercadopago::Refund>, ApiError> {
     api.budget.charge(1);
-    let all = api.client.refunds(api.token, refund.payment).await?;
+    let all = api.heed(api.client.refunds(api.token, refund.payment).await)?;
     let oldest = Timestamp(
         refund
             .requested_at
