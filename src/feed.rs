@@ -187,6 +187,12 @@ impl Follower {
         self.read_to = page.read_to;
     }
 
+    /// One of our own, that no operator counts.
+    pub fn uncounted(self) -> Follower {
+        self.feed.followers.remove(&self.id);
+        self
+    }
+
     /// Events up to this number are not told: the reader has them.
     pub fn skip(&self) -> u64 {
         self.skip

@@ -209,7 +209,7 @@ impl Desk {
             }
             match page.next {
                 Some(next) => cursor = next,
-                None => return Ok(follower),
+                None => return Ok(follower.uncounted()),
             }
         }
     }

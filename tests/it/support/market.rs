@@ -1,16 +1,17 @@
 //! A station and the simulated Mercado Pago beside it, and those who buy there.
 
 use std::net::TcpListener;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use surtidor::sandbox::{
-    Attempt, Flavour, Outcome, Payment, Place, Refund, Sandbox, Screen, Settings, Status, TEST_TOKEN,
+    Account, Attempt, Flavour, Outcome, Payment, Place, Refund, Sandbox, Screen, Settings, Status, TEST_TOKEN,
 };
 
 use super::http::patiently;
-use super::station::{Feed, Setup, Station};
+use super::station::{CANARIES, Feed, Setup, Station};
 
 pub struct Market {
     pub station: Station,
@@ -23,6 +24,19 @@ pub struct Market {
 pub fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     listener.local_addr().expect("it is bound").port()
+}
+
+/// A simulated Mercado Pago that knows the station's own token and has nothing to tell. All stations share it.
+pub fn quiet_api() -> String {
+    static QUIET: OnceLock<Sandbox> = OnceLock::new();
+    let start = || {
+        let settings = Settings {
+            accounts: vec![Account::new(CANARIES[0], "MLA").expect("it ends in a number")],
+            ..Settings::default()
+        };
+        Sandbox::start(settings).expect("the sandbox starts")
+    };
+    QUIET.get_or_init(start).base_url()
 }
 
 /// As quick as the tests want it: a phone asks again and again, and repeats come soon.
