@@ -282,9 +282,11 @@ async fn ask_url(sim: &Simulator, scan: &Scan, account: &Account) -> Option<Orde
         Ok(Seen::Order(_, order)) => (order.reference.clone(), Some(order)),
         Err(wrong) => {
             let said = wrong.join("; ");
-            // That nobody answers is the merchant's trouble, not a breach of the protocol.
+            // That nobody answers is no breach of the protocol.
             if status != 0 {
-                sim.violate(format!("GET {url}: {said}"));
+                // Without the query: it may hold the merchant's secret, and this is logged.
+                let shown = url.split('?').next().unwrap_or_default();
+                sim.violate(format!("scan {}, GET {shown}: {said}", scan.id));
             }
             (said, None)
         }

@@ -47,7 +47,7 @@ pub type Answered = Result<Reply, Refusal>;
 /// What an endpoint does. `{}` in its pattern stands for one segment.
 type Endpoint = (&'static str, fn(&Call<'_>) -> Answered);
 
-const ENDPOINTS: [Endpoint; 27] = [
+const ENDPOINTS: [Endpoint; 26] = [
     ("POST /users/{}/stores", stores::create),
     ("GET /users/{}/stores/search", stores::search),
     ("PUT /users/{}/stores/{}", stores::update),
@@ -75,7 +75,6 @@ const ENDPOINTS: [Endpoint; 27] = [
     ("POST /instore-api/integrations/v1/intents/qr/pos/{}", intents::create),
     ("GET /instore-api/integrations/v1/intents/{}/qr", intents::get),
     ("DELETE /instore-api/integrations/v1/intents/{}/qr", intents::cancel),
-    ("GET /users/me", me),
     ("GET /instore/merchant/qr/{}/{}", points::image),
     ("HEAD /instore/merchant/qr/{}/{}", points::image),
 ];
@@ -180,17 +179,6 @@ fn fits(pattern: &str, method: &str, path: &[&str]) -> bool {
             .iter()
             .zip(path)
             .all(|(wanted, segment)| *wanted == *segment || (*wanted == "{}" && !segment.is_empty()))
-}
-
-fn me(call: &Call<'_>) -> Answered {
-    Ok(Reply::Json(
-        200,
-        object([
-            ("id", call.account.collector.into()),
-            ("nickname", "SANDBOX".into()),
-            ("site_id", call.account.site.code.into()),
-        ]),
-    ))
 }
 
 /// An error without a call.
