@@ -6,8 +6,9 @@ use surtidor::domain::payment::{Oddity, RefundState, Reversal, Reversed, Sightin
 use surtidor::domain::text::Text;
 
 use crate::support::golden::{golden, timeless};
+use crate::support::learn::{APPROVED, ars, payment, reference, reversed, settle};
+use crate::support::market::Market;
 use crate::support::station::{CANARIES, Setup, Station, order};
-use crate::support::tracker::{APPROVED, ars, payment, reference, reversed, settle};
 
 fn refunded(name: &str, number: u32, state: RefundState) -> Command {
     Command::Refunded {
@@ -224,6 +225,52 @@ async fn what_failed_to_be_delivered_goes_back_by_the_policy() {
     let last = &types.types()[5..];
     let each = ["delivery_reported", "refund_requested"];
     assert_eq!(last, [each, each].concat());
+}
+
+/// The same with the simulated Mercado Pago behind it.
+#[tokio::test]
+async fn what_the_controller_asks_for_arrives() {
+    let market = Market::open().await;
+    market.register("PUMP").await;
+    let station = &market.station;
+    let mut feed = market.feed().await;
+    market.push("PUMP", "T-1", "100").await;
+    let paid = market.scan("PUMP").await.pay().await;
+    feed.until("order_paid").await;
+    assert_eq!(
+        station.refund("T-1", "k-1", json!({"amount": "10.50"})).await,
+        (201, "T-1")
+    );
+    let requested = feed.until("refund_requested").await.data;
+    let done = feed.until("refund_done").await.data;
+    let made = market.refunds("T-1").await;
+    assert_eq!(made.len(), 1);
+    for (name, value) in [
+        ("id", json!(made[0].id)),
+        ("payment", json!(paid.id)),
+        ("amount", json!("10.50")),
+        ("status", json!("done")),
+        ("key", json!("k-1")),
+    ] {
+        assert_eq!(done["refunds"][0][name], value);
+    }
+    assert_eq!(requested["refunds"][0]["key"], "k-1");
+    let again = station.refund("T-1", "k-1", json!({"amount": "10.50"})).await;
+    assert_eq!(again, (200, "T-1"));
+    assert_eq!(again.json()["refunds"], done["refunds"]);
+
+    let path = "/v1/orders/T-1/delivery";
+    assert_eq!(station.put(path, json!({"result": "failed"})).await, (200, "T-1"));
+    let rest = feed.until("refund_done").await.data;
+    assert_eq!(rest["refunds"][0]["amount"], "89.50");
+    assert_eq!(rest["refunds"][0]["cause"], "delivery");
+    assert_eq!(market.refunds("T-1").await.len(), 2);
+    let receipt = station
+        .call_with("GET", "/v1/orders/T-1/receipt?width=32", "", "")
+        .await
+        .text();
+    assert!(receipt.contains("\nSaldo                       0.00\n"), "{receipt}");
+    market.no_violations().await;
 }
 
 /// Every event of the feed that tells of money, in the order in which a controller could see them, and the order after.

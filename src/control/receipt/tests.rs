@@ -75,7 +75,7 @@ fn refund(number: u32, payment: u64, amount: Money, state: RefundState) -> Refun
         payment,
         amount,
         cause: Cause::Delivery,
-        requested_at: Timestamp(0),
+        requested_at: AT,
         state,
     }
 }

@@ -2,16 +2,17 @@
 
 pub mod golden;
 pub mod http;
+pub mod learn;
 pub mod log;
 pub mod market;
 pub mod merchant;
 pub mod process;
 pub mod station;
-pub mod tracker;
 
 use std::path::Path;
 
-/// The part of a configuration that keeps all in one folder, on ports that are free.
+/// The part of a configuration that keeps all in one folder, on ports that are free, and asks nobody: nothing listens on
+/// the port of the API, so what is to be done there stays to be done.
 pub fn places(folder: &Path) -> String {
     let folder = folder.display();
     format!(
@@ -25,6 +26,8 @@ socket = "{folder}/control.sock"
 listen = "127.0.0.1:0"
 [data]
 dir = "{folder}/data"
+[mercadopago]
+base_url = "http://127.0.0.1:9"
 "#
     )
 }
