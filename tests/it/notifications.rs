@@ -8,6 +8,7 @@ use surtidor::domain::hint::Signature;
 use surtidor::limits;
 use surtidor::log::Log;
 
+use crate::support::NOBODY;
 use crate::support::http::{Reply, Wire};
 use crate::support::process::{config, folder, on};
 use crate::support::station::{CANARIES, Setup, Station, order};
@@ -95,13 +96,10 @@ fn what_was_answered_is_there_after_a_kill() {
     let (folder, api) = (folder(), Mute::new());
     let token = folder.path().join("token");
     std::fs::write(&token, "a-token-of-some-length").expect("the folder is ours");
-    let more = format!(
-        "access_token_file = \"{}\"\n[mercadopago]\nbase_url = \"{}\"\n",
-        token.display(),
-        api.url()
-    );
+    let config = config(folder.path()).replace(NOBODY, &api.url());
     let file = folder.path().join("surtidor.toml");
-    std::fs::write(file, config(folder.path()) + &more).expect("the folder is ours");
+    let more = format!("access_token_file = \"{}\"\n", token.display());
+    std::fs::write(file, config + &more).expect("the folder is ours");
     let server = on(folder.path()).start();
     let mut mercado_pago = server.poller();
     let shapes = [

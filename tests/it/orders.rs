@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::station::{Station, order, order_for};
+use crate::support::station::{Setup, Station, order, order_for};
 
 #[tokio::test]
 async fn a_push_is_repeated_without_harm() {
@@ -175,7 +175,7 @@ async fn a_cancel_is_repeated_without_harm() {
 
 #[tokio::test]
 async fn an_order_expires_on_time() {
-    let station = Station::start().await;
+    let station = Station::with(Setup::quiet()).await;
     station.register("PUMP1").await;
     let mut feed = station.feed("").await;
     let pushed = station.push("PUMP1", order_for("T-1", 1)).await.json();
@@ -202,7 +202,7 @@ async fn an_order_expires_on_time() {
 
 #[tokio::test]
 async fn a_repeated_push_does_not_extend_the_expiry() {
-    let station = Station::start().await;
+    let station = Station::with(Setup::quiet()).await;
     station.register("PUMP1").await;
     let mut feed = station.feed("").await;
     let first = station.push("PUMP1", order_for("T-1", 2)).await.json();

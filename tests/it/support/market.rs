@@ -26,7 +26,7 @@ pub fn free_port() -> u16 {
     listener.local_addr().expect("it is bound").port()
 }
 
-/// A simulated Mercado Pago that knows the station's own token and has nothing to tell. All stations share it.
+/// A simulated Mercado Pago that knows the station's own token and has nothing to tell. The stations that need one share it.
 pub fn quiet_api() -> String {
     static QUIET: OnceLock<Sandbox> = OnceLock::new();
     let start = || {

@@ -11,6 +11,9 @@ pub mod station;
 
 use std::path::Path;
 
+/// An API at which nobody answers.
+pub const NOBODY: &str = "http://127.0.0.1:9";
+
 /// The part of a configuration that keeps all in one folder, on ports that are free, and asks nobody: nothing listens on
 /// the port of the API, so what is to be done there stays to be done.
 pub fn places(folder: &Path) -> String {
@@ -27,7 +30,7 @@ listen = "127.0.0.1:0"
 [data]
 dir = "{folder}/data"
 [mercadopago]
-base_url = "http://127.0.0.1:9"
+base_url = "{NOBODY}"
 "#
     )
 }

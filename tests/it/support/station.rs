@@ -35,6 +35,11 @@ impl Setup {
         self
     }
 
+    /// Mercado Pago answers, and has nothing to tell.
+    pub fn quiet() -> Setup {
+        Setup::default().env("SURTIDOR_MERCADOPAGO__BASE_URL", &market::quiet_api())
+    }
+
     pub fn env(mut self, name: &str, value: &str) -> Setup {
         self.env.push((name.into(), value.into()));
         self
@@ -95,9 +100,7 @@ site = "MLA"
             ("SURTIDOR_ACCOUNT__TEST__WEBHOOK_SECRET", CANARIES[1]),
         ];
         let canaries = canaries.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        // Nothing is asked of the real one.
-        let api = ("SURTIDOR_MERCADOPAGO__BASE_URL".to_owned(), market::quiet_api());
-        let env = canaries.into_iter().chain([api]).chain(self.setup.env.iter().cloned());
+        let env = canaries.into_iter().chain(self.setup.env.iter().cloned());
         let loaded = Config::load(Source::File(self.file()), env, Overrides::default());
         loaded.unwrap_or_else(|faults| panic!("{faults:?}")).0
     }
