@@ -138,6 +138,7 @@ impl App {
                 .spawn(move || run_shared(&metrics, admin, begin, stopping))?
         };
 
+        warn_of_missing_tokens(&config);
         let clock = Clock::default();
         let accounts = Arc::new(Accounts::new(&config.accounts));
         let (table, rings) = table(&config);
@@ -252,6 +253,7 @@ impl App {
             config::reloadable(&config, &new)?;
             *config = new.clone();
         }
+        warn_of_missing_tokens(&new);
         self.seats.set_max(new.poll.connections);
         self.calls_per_second.store(new.mercadopago.calls_per_second, Relaxed);
         self.accounts.replace(&new.accounts);
@@ -276,6 +278,13 @@ impl App {
 
 fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
     tcp(address, Sharing::Alone).map_err(|source| StartError::Listen { key, address, source })
+}
+
+fn warn_of_missing_tokens(config: &Config) {
+    for account in config.accounts.iter().filter(|account| account.access_token.is_none()) {
+        let account = &account.id;
+        tracing::warn!(%account, "no access token: Mercado Pago is not asked, so none of its orders becomes paid");
+    }
 }
 
 fn table(config: &Config) -> (Arc<Table>, mpsc::Receiver<Ring>) {

@@ -225,9 +225,9 @@ pub const LOOK_SELDOM: Duration = Duration::from_secs(3_600);
 pub const LOOK_LONG: Duration = Duration::from_secs(86_400);
 /// How long an order's expiry waits for the last look at the API.
 pub const LAST_LOOK: Duration = Duration::from_secs(10);
-/// Orders whose expiry waits for that. One that finds it full is told again after a second.
+/// Orders that have it at once, and as many that wait for it. One that finds it full is told again after a second.
 pub const EXPIRING: usize = 1_024;
-/// Looks and refunds at once. Each has one connection at a time, or two.
+/// Other looks and refunds at once. Each has one connection at a time, or two.
 pub const LOOKS: usize = 16;
 /// Of these, for notifications that anybody could have sent.
 pub const LOOKS_UNTRUSTED: usize = 2;

@@ -118,7 +118,7 @@ fn sightings<'a>(order: &'a Order, findings: &'a Findings) -> impl Iterator<Item
 fn money(order: &Order, lines: &[Line], now: Timestamp) -> Vec<Event> {
     let news: Vec<&Line> = lines.iter().filter(|line| line.is_new).collect();
     if order.status == Status::Paid {
-        return over(order, &news, Vec::new(), now);
+        return over(order, &news, None, now);
     }
     if (order.status.is_open() || accepts_late(order))
         && let Some(cover) = cover(order, lines)
@@ -147,7 +147,7 @@ fn money(order: &Order, lines: &[Line], now: Timestamp) -> Vec<Event> {
 struct Cover<'a> {
     kept: Vec<Payment>,
     /// What the last of them brings too much.
-    part: Vec<(u64, Money)>,
+    part: Option<(Payment, Money)>,
     rest: Vec<&'a Line>,
 }
 
@@ -155,7 +155,7 @@ fn cover<'a>(order: &Order, lines: &'a [Line]) -> Option<Cover<'a>> {
     let mut missing = order.amount();
     let mut cover = Cover {
         kept: Vec::new(),
-        part: Vec::new(),
+        part: None,
         rest: Vec::new(),
     };
     for line in lines.iter().filter(|line| !line.left.is_zero()) {
@@ -164,7 +164,7 @@ fn cover<'a>(order: &Order, lines: &'a [Line]) -> Option<Cover<'a>> {
             continue;
         }
         if let Some(more) = line.left.minus(missing).filter(|more| !more.is_zero()) {
-            cover.part.push((line.payment.id, more));
+            cover.part = Some((line.payment.clone(), more));
         }
         missing = missing.minus(line.left).unwrap_or(Money::zero(order.currency()));
         cover.kept.push(line.payment.clone());
@@ -173,13 +173,12 @@ fn cover<'a>(order: &Order, lines: &'a [Line]) -> Option<Cover<'a>> {
 }
 
 /// Money beyond what was asked: whole payments, and the part of one that was kept.
-fn over(order: &Order, lines: &[&Line], mut parts: Vec<(u64, Money)>, now: Timestamp) -> Vec<Event> {
-    parts.extend(lines.iter().map(|line| (line.payment.id, line.left)));
+fn over(order: &Order, lines: &[&Line], part: Option<(Payment, Money)>, now: Timestamp) -> Vec<Event> {
+    let whole = lines.iter().map(|line| (line.payment.clone(), line.left));
+    let (payments, amounts): (Vec<Payment>, Vec<Money>) = part.into_iter().chain(whole).unzip();
     let nothing = Money::zero(order.currency());
     // More than an amount can say: the payments beside it tell.
-    let excess = parts
-        .iter()
-        .fold(nothing, |sum, (_, more)| sum.plus(*more).unwrap_or(sum));
+    let excess = amounts.iter().fold(nothing, |sum, more| sum.plus(*more).unwrap_or(sum));
     if excess.is_zero() {
         return Vec::new();
     }
@@ -187,15 +186,15 @@ fn over(order: &Order, lines: &[&Line], mut parts: Vec<(u64, Money)>, now: Times
         LatePayment::Report => Action::Report,
         LatePayment::Refund | LatePayment::Accept => Action::Refund,
     };
+    let parts = payments.iter().map(|payment| payment.id).zip(amounts).collect();
+    let refunds = back(order, action, parts, &Cause::Overpaid, now);
     let overpaid = Event::Overpaid {
         facts: order.facts(),
-        payments: lines.iter().map(|line| line.payment.clone()).collect(),
+        payments,
         excess,
         action,
     };
-    std::iter::once(overpaid)
-        .chain(back(order, action, parts, &Cause::Overpaid, now))
-        .collect()
+    std::iter::once(overpaid).chain(refunds).collect()
 }
 
 /// The end of an open order. Money that came but was too little is late money from then on.

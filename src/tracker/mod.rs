@@ -13,6 +13,7 @@ mod schedule;
 mod verdict;
 mod work;
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -55,6 +56,8 @@ struct Tools {
     accounts: Arc<Accounts>,
     client: Client,
     budget: Budget,
+    /// When the operator was last told that the API refuses us.
+    complained: Cell<Option<Instant>>,
 }
 
 /// Why nothing was learnt this time.
@@ -66,6 +69,25 @@ enum Failure {
     Read(#[from] ReadError),
     #[error(transparent)]
     Denied(#[from] Denied),
+}
+
+impl Tools {
+    /// That nothing could be learnt passes by itself, or the client has said already that Mercado Pago is down. That we
+    /// are refused, or do not understand the answer, somebody must mend; he is told now and then.
+    fn complain(&self, key: &Key, failure: &Failure) {
+        let now = Instant::now();
+        let lately = self
+            .complained
+            .get()
+            .is_some_and(|last| now - last < limits::AGAIN_LAST);
+        match failure {
+            Failure::Api(error) if !error.may_pass() && !lately => {
+                self.complained.set(Some(now));
+                warn!(reference = %key, %error, "what became of an order cannot be learnt");
+            }
+            failure => debug!(reference = %key, %failure, "what became of the order is not known yet"),
+        }
+    }
 }
 
 /// A job that has ended.
@@ -110,7 +132,7 @@ impl Tracker {
         loop {
             desk.begin();
             let (wake, inbox) = (desk.wake(), desk.tools.engine.inbox().clone());
-            let may_expire = desk.last_looks.len() < limits::LOOKS;
+            let may_expire = desk.last_looks.len() < limits::EXPIRING;
             tokio::select! {
                 news = follower.next() => match news {
                     Ok(News::Entry(entry)) => desk.follow(&entry),
@@ -182,6 +204,7 @@ impl Desk {
                 accounts: tracker.accounts,
                 client: tracker.client,
                 budget: Budget::new(tracker.calls_per_second),
+                complained: Cell::new(None),
             }),
             clock: tracker.clock,
             board: Board::default(),
@@ -240,7 +263,12 @@ impl Desk {
     }
 
     fn has_room(&self, now: Instant) -> bool {
-        self.jobs.len() < limits::LOOKS && self.tools.budget.free_at() <= now
+        self.has_places() && self.tools.budget.free_at() <= now
+    }
+
+    /// Last looks have places of their own: while Mercado Pago does not answer, each waits for its ten seconds.
+    fn has_places(&self) -> bool {
+        self.jobs.len().saturating_sub(self.last_looks.len()) < limits::LOOKS
     }
 
     /// What somebody waits for goes first, what anybody could have asked for last.
@@ -351,7 +379,7 @@ impl Desk {
         let now = Instant::now();
         let mut wake = now + limits::AGAIN_LAST;
         wake = self.board.first_overdue().map_or(wake, |at| wake.min(at));
-        if self.jobs.len() >= limits::LOOKS {
+        if !self.has_places() {
             return wake;
         }
         let others = if self.untrusted < limits::LOOKS_UNTRUSTED {

@@ -2,7 +2,7 @@
 //! order a notification is about.
 
 use tokio::time::timeout;
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
 use super::board::{Ended, Job, Key, key_of};
 use super::look::{Api, known, look};
@@ -55,7 +55,7 @@ pub(super) async fn work(tools: &Tools, job: Job, now: Now) -> Done {
     let ended = match attend(tools, &key, &hints, &untried).await {
         Ok(ended) => ended,
         Err(failure) => {
-            info!(reference = %key, %failure, "what became of the order is not known yet");
+            tools.complain(&key, &failure);
             Ended::Failed
         }
     };
@@ -158,7 +158,7 @@ pub(super) async fn expire(tools: &Tools, expiring: Expiring) -> Done {
 
 async fn look_until_answered(tools: &Tools, key: &Key) {
     while let Err(failure) = attend(tools, key, &[], &[]).await {
-        debug!(reference = %key, %failure, "the last look failed");
+        tools.complain(key, &failure);
         tokio::time::sleep(limits::AGAIN_FIRST).await;
     }
 }

@@ -320,7 +320,7 @@ fn a_second_payment_goes_back_unless_the_policy_is_to_report() {
         let back = |what: &str| if goes { format!(", back {what}") } else { String::new() };
         let second = format!("{word} excess 100.00 2 A{}", back("2:100.00 A"));
         let both = format!("paid by 3 B, {word} excess 100.00 4 B{}", back("4:100.00 B"));
-        let large = format!("paid by 5 C, {word} excess 50.00 C{}", back("5:50.00 C"));
+        let large = format!("paid by 5 C, {word} excess 50.00 5 C{}", back("5:50.00 C"));
         story(
             policy,
             &[
@@ -346,7 +346,7 @@ fn short_payments_add_up() {
             ("pay A 1:40", "", "ready"),
             (
                 "pay A 1:40 2:70",
-                "paid by 1+2 A, refund excess 10.00 A, back 2:10.00 A",
+                "paid by 1+2 A, refund excess 10.00 2 A, back 2:10.00 A",
                 "unavailable",
             ),
         ],
@@ -390,7 +390,7 @@ fn amounts_whose_sum_cannot_be_written_still_pay() {
             ("pay A 1:600000000000", "partial 1 A", "ready"),
             (
                 "pay A 2:600000000000",
-                "paid by 1+2 A, refund excess 200000000001.00 A, back 2:200000000001.00 A",
+                "paid by 1+2 A, refund excess 200000000001.00 2 A, back 2:200000000001.00 A",
                 "unavailable",
             ),
         ],

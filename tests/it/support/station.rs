@@ -14,11 +14,14 @@ use super::http::{Reply, Wire, patiently};
 use super::{log, market};
 
 /// These are configured as secrets wherever one can be, and must never be seen anywhere.
-pub const CANARIES: [&str; 4] = [
+pub const CANARIES: [&str; 6] = [
     "canary-access-token-3141592653",
     "canary-webhook-secret-2718281828",
     "canary-control-token-1414213562",
     "canary-url-secret-1618033988",
+    // Those of the simulated Mercado Pago.
+    surtidor::sandbox::TEST_TOKEN,
+    surtidor::sandbox::TEST_SECRET,
 ];
 
 /// How a station differs from the usual one.
