@@ -2,41 +2,21 @@
 //! feed goes on where it was.
 
 use std::collections::BTreeMap;
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 
 use serde_json::Value;
 
+use crate::support::dice::Dice;
 use crate::support::process::{
-    Client, Mount, Server, all_events, folder, long, on, poll, push, register, run, say, skip, told,
+    Client, Mount, Server, all_events, folder, long, on, poll, push, register, run, skip, text, told, verify_numbers,
 };
 
 const TILLS: u64 = 6;
 
 /// For strace: a sync says that it was done, and does nothing.
 const SKIP_SYNCS: &[&str] = &["-e", "trace=fsync,fdatasync", "-e", "inject=fsync,fdatasync:retval=0"];
-
-/// Splitmix64: a seed that is printed makes the same choices again.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % limit
-    }
-}
-
-fn seed() -> u64 {
-    let given = std::env::var("SURTIDOR_SEED").ok().and_then(|seed| seed.parse().ok());
-    let seed = given.unwrap_or_else(|| RandomState::new().build_hasher().finish());
-    say(&format!("SURTIDOR_SEED={seed}"));
-    seed
-}
 
 /// What a controller asks for.
 #[derive(Debug, Clone, PartialEq)]
@@ -269,29 +249,6 @@ impl Till {
     }
 }
 
-fn text<'a>(value: &'a Value, member: &str) -> &'a str {
-    value[member].as_str().unwrap_or_default()
-}
-
-/// Entries are numbered without a gap, over all and within each point of sale; so are the events of each.
-fn verify_numbers(events: &[Value]) {
-    let mut revs: BTreeMap<&str, u64> = BTreeMap::new();
-    let mut last = (0, 0);
-    for event in events {
-        let number = |member: &str| event[member].as_u64().expect("a number");
-        let (entry, place) = (number("seq") / 16, number("seq") % 16);
-        let rev = revs.entry(text(event, "pos")).or_default();
-        if (entry, place) == (last.0, last.1 + 1) {
-            assert_eq!(number("rev"), *rev, "{event}");
-        } else {
-            assert_eq!((entry, place), (last.0 + 1, 0), "{event} after {last:?}");
-            *rev += 1;
-            assert_eq!(number("rev"), *rev, "{event}");
-        }
-        last = (entry, place);
-    }
-}
-
 /// Follows the feed until the server is gone; begins where it was cut off.
 fn follow(client: Client, last: u64) -> Vec<Value> {
     let events = client
@@ -304,7 +261,7 @@ fn tills(dice: &mut Dice) -> Vec<Till> {
     (1..=TILLS)
         .map(|number| Till {
             pos: format!("PUMP{number}"),
-            dice: Dice(dice.below(u64::MAX)),
+            dice: dice.fork(),
             made: 0,
             model: Model::default(),
             doubt: None,
@@ -314,7 +271,7 @@ fn tills(dice: &mut Dice) -> Vec<Till> {
 
 #[test]
 fn a_killed_server_keeps_what_it_acknowledged() {
-    let mut dice = Dice(seed());
+    let mut dice = Dice::from_seed();
     let folder = folder();
     let mut server = on(folder.path()).start();
     let mut tills = tills(&mut dice);
@@ -433,7 +390,7 @@ fn a_power_cut_loses_nothing_acknowledged() {
     if !long() {
         return skip("a power cut: it is of the long form, SURTIDOR_TESTS=all");
     }
-    let mut dice = Dice(seed());
+    let mut dice = Dice::from_seed();
     for _ in 0..10 {
         let Some((mut disk, folder, mount)) = Disk::new() else {
             return;

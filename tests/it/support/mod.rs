@@ -1,5 +1,7 @@
 //! What the tests share.
 
+pub mod caller;
+pub mod dice;
 pub mod golden;
 pub mod http;
 pub mod learn;

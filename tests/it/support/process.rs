@@ -2,6 +2,7 @@
 //!
 //! A wait here ends with what it waits for, or fails the test after [`WAIT`]. Nothing sleeps.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -520,4 +521,28 @@ pub fn told(reply: &Reply) -> String {
         _ => &body["error"]["type"],
     };
     word.as_str().unwrap_or_else(|| panic!("{reply:?}")).to_owned()
+}
+
+/// A member's text; empty if it has none.
+pub fn text<'a>(value: &'a Value, member: &str) -> &'a str {
+    value[member].as_str().unwrap_or_default()
+}
+
+/// Entries are numbered without a gap, over all and within each point of sale; so are the events of each.
+pub fn verify_numbers(events: &[Value]) {
+    let mut revs: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut last = (0, 0);
+    for event in events {
+        let number = |member: &str| event[member].as_u64().expect("a number");
+        let (entry, place) = (number("seq") / 16, number("seq") % 16);
+        let rev = revs.entry(text(event, "pos")).or_default();
+        if (entry, place) == (last.0, last.1 + 1) {
+            assert_eq!(number("rev"), *rev, "{event}");
+        } else {
+            assert_eq!((entry, place), (last.0 + 1, 0), "{event} after {last:?}");
+            *rev += 1;
+            assert_eq!(number("rev"), *rev, "{event}");
+        }
+        last = (entry, place);
+    }
 }
