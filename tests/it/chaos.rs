@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
+use crate::support::NOBODY;
 use crate::support::caller::Caller;
 use crate::support::dice::Dice;
 use crate::support::process::{Client, Server, all_events, folder, long, on, say, text, verify_numbers};
@@ -175,18 +176,11 @@ fn settings(form: &Form, dice: &mut Dice) -> Settings {
 }
 
 fn configure(folder: &Path, port: u16, form: &Form, sandbox: &Sandbox) {
-    let places = crate::support::places(folder);
-    let mut text = places.replacen("127.0.0.1:0", &format!("127.0.0.1:{port}"), 1);
-    text += &format!(
-        r#"
-[notifications]
-public_url = "http://127.0.0.1:{port}/notifications"
-[mercadopago]
-base_url = "{}"
-calls_per_second = 1000
-"#,
-        sandbox.base_url()
-    );
+    let places = crate::support::places(folder).replacen("127.0.0.1:0", &format!("127.0.0.1:{port}"), 1);
+    let mut text = places.replace(NOBODY, &sandbox.base_url());
+    // The last section of the places is Mercado Pago's.
+    text += "calls_per_second = 1000\n[notifications]\n";
+    text += &format!("public_url = \"http://127.0.0.1:{port}/notifications\"\n");
     let secret = folder.join("webhook-secret");
     std::fs::write(&secret, TEST_SECRET).expect("the folder is ours");
     for (policy, collector) in ACCOUNTS {
