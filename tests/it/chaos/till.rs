@@ -366,8 +366,8 @@ impl Till {
         let again = self.caller.ask_under("POST", &path, &header, &body).await;
         match (first.status, again.status) {
             (200 | 201, 200) => self.deal().asked.push(amount),
-            // Nothing is left to give back.
-            (400, 400) => {}
+            // Less is left than that, or nothing.
+            (400, 400) | (409, 409) => {}
             _ => panic!("{path}: {first:?}, {again:?}"),
         }
     }
