@@ -187,6 +187,7 @@ fi
 if [[ $all ]]; then
   step "poll throughput" 900 cargo bench --quiet --locked --bench poll_throughput
   step "push latency" 900 cargo bench --quiet --locked --bench push_latency
+  step "payments: latency, and a flood of forged notifications" 900 cargo bench --quiet --locked --bench payments
 fi
 
 printf '\n%d s. Steps: %d passed, %d failed, %d skipped\n' \

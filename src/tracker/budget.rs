@@ -19,6 +19,8 @@ pub(super) struct Budget {
 
 /// Credit that can be saved up: a second's calls.
 const SAVED: Duration = Duration::from_secs(1);
+/// Of it, what is left to work that somebody waits for.
+const RESERVED: Duration = Duration::from_millis(500);
 
 impl Budget {
     pub(super) fn new(calls_per_second: Arc<AtomicU32>) -> Budget {
@@ -36,6 +38,11 @@ impl Budget {
     /// From when on work may begin.
     pub(super) fn free_at(&self) -> Instant {
         self.paid.get() + self.cost()
+    }
+
+    /// From when on work may begin that anybody could have asked for. However much of it there is, the rest need not wait.
+    pub(super) fn spare_at(&self) -> Instant {
+        self.paid.get() + (RESERVED + self.cost()).min(SAVED)
     }
 
     /// No work begins for so long.
@@ -64,6 +71,26 @@ mod tests {
             calls += 3;
         }
         assert!((600..=615).contains(&calls), "{calls}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_anybody_could_ask_for_leaves_credit_and_has_its_turn() {
+        for (calls_per_second, reserved) in [(1, 1), (20, 10)] {
+            let budget = Budget::new(Arc::new(AtomicU32::new(calls_per_second)));
+            let begun = Instant::now();
+            let mut calls = 0;
+            while begun.elapsed() < Duration::from_secs(10) {
+                tokio::time::sleep_until(budget.spare_at()).await;
+                let mut left = 0;
+                while budget.free_at() <= Instant::now() {
+                    budget.charge(1);
+                    left += 1;
+                }
+                assert!(left >= reserved, "{left} of {calls_per_second}");
+                calls += left;
+            }
+            assert!(calls >= 9 * calls_per_second, "{calls} of {calls_per_second} a second");
+        }
     }
 
     #[tokio::test(start_paused = true)]

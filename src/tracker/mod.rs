@@ -281,7 +281,7 @@ impl Desk {
             self.name(taken, tries);
         } else if let Some(job) = self.board.next_due(now) {
             self.look(job);
-        } else if self.untrusted < limits::LOOKS_UNTRUSTED {
+        } else if self.untrusted < limits::LOOKS_UNTRUSTED && self.tools.budget.spare_at() <= now {
             if let Some((taken, tries)) = self.later[OTHERS].take(now) {
                 self.name(taken, tries);
             } else if let Some(taken) = self.tools.engine.inbox().next(false) {
@@ -387,16 +387,19 @@ impl Desk {
         } else {
             None
         };
-        let free = self.tools.budget.free_at();
-        for due in [self.board.first_due(), self.later[TRUSTED].first(), others]
+        let (free, spare) = (self.tools.budget.free_at(), self.tools.budget.spare_at());
+        for due in [self.board.first_due(), self.later[TRUSTED].first()]
             .into_iter()
             .flatten()
         {
             wake = wake.min(due.max(free));
         }
+        wake = others.map_or(wake, |due| wake.min(due.max(spare)));
         // Without credit there may be work that could not be begun.
-        if free > now && (self.has_mail || self.board.has_urgent()) {
-            wake = wake.min(free);
+        for credit in [free, spare].into_iter().filter(|credit| *credit > now) {
+            if self.has_mail || self.board.has_urgent() {
+                wake = wake.min(credit);
+            }
         }
         wake
     }

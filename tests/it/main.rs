@@ -8,6 +8,7 @@ mod control;
 mod crash;
 mod disk;
 mod feed;
+mod flood;
 mod money;
 mod notifications;
 mod orders;

@@ -55,6 +55,11 @@ impl Market {
 
     /// `account` is more of the account's TOML, such as its policy.
     pub async fn with(settings: Settings, account: &str) -> Market {
+        Market::limited(settings, account, 1000).await
+    }
+
+    /// The same that makes no more calls than so many a second.
+    pub async fn limited(settings: Settings, account: &str, calls_per_second: u32) -> Market {
         let sandbox = Sandbox::start(settings).expect("the sandbox starts");
         let port = free_port();
         let public = format!("http://127.0.0.1:{port}");
@@ -65,7 +70,7 @@ impl Market {
             .env("SURTIDOR_ACCOUNT__SHOP__ACCESS_TOKEN", TEST_TOKEN)
             .env("SURTIDOR_ACCOUNT__SHOP__WEBHOOK_SECRET", surtidor::sandbox::TEST_SECRET)
             .env("SURTIDOR_MERCADOPAGO__BASE_URL", &sandbox.base_url())
-            .env("SURTIDOR_MERCADOPAGO__CALLS_PER_SECOND", "1000")
+            .env("SURTIDOR_MERCADOPAGO__CALLS_PER_SECOND", &calls_per_second.to_string())
             .env("SURTIDOR_POLL__LISTEN", &format!("127.0.0.1:{port}"))
             .env("SURTIDOR_NOTIFICATIONS__PUBLIC_URL", &format!("{public}/notifications"));
         let station = Station::with(setup).await;
