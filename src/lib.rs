@@ -30,5 +30,7 @@ pub mod poll;
 
 pub mod sandbox;
 
+pub mod qr;
+
 pub mod app;
 pub mod cli;

@@ -211,6 +211,11 @@ pub const API_CAUSES: usize = 8;
 pub const API_PAGE: usize = 50;
 pub const API_PAGES: usize = 20;
 
+/// A POS's URL: Mercado Pago takes under 300 characters.
+pub const POS_URL_LEN: usize = 299;
+/// The side of a picture of a QR code. One to print has some 1,000 pixels; this many take 36 MiB to read.
+pub const QR_PIXELS: u32 = 3_000;
+
 // --- the tracker ------------------------------------------------------------------------------------------------
 
 /// From when on an order is looked at without a notification: most are paid, and notified of, before.

@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use crate::app::StartError;
 use crate::config::Fault;
+use crate::mercadopago::ApiError;
 
 /// Every exit code. The large ones are those of `sysexits.h`, which service managers know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,9 +26,15 @@ pub enum Exit {
 impl Exit {
     pub const ALL: [(Exit, &str); 7] = [
         (Exit::Ok, "done"),
-        (Exit::Refused, "the server refused it, and said why"),
+        (
+            Exit::Refused,
+            "the server or Mercado Pago refused it, and said why; pos sync: something differs",
+        ),
         (Exit::Usage, "the command line, or a file it names, is wrong"),
-        (Exit::Unreachable, "the server cannot be reached, or did not answer"),
+        (
+            Exit::Unreachable,
+            "the server or Mercado Pago cannot be reached, or did not answer",
+        ),
         (
             Exit::Storage,
             "serve: the storage failed; elsewhere: the output could not be written",
@@ -36,7 +43,10 @@ impl Exit {
             Exit::Taken,
             "serve: another process has the data folder, or an address is in use",
         ),
-        (Exit::Configuration, "serve, check, pos url: the configuration is wrong"),
+        (
+            Exit::Configuration,
+            "serve, check, pos url, pos provision, pos sync: the configuration is wrong",
+        ),
     ];
 
     /// The part of `--help` that documents the codes.
@@ -73,6 +83,16 @@ pub enum Failure {
         "{failed} of {tried} rows failed; correct them and import the file again: a row that is in already does no harm"
     )]
     Rows { failed: u64, tried: u64 },
+    /// `what` was tried; `next` is what to do now, where there is something.
+    #[error("{what}: {error}")]
+    MercadoPago {
+        what: String,
+        error: Box<ApiError>,
+        next: Option<String>,
+    },
+    /// What was found is not as it would have to be, in a sentence.
+    #[error("{0}")]
+    Unfit(String),
     /// The server did not start.
     #[error("{0}")]
     Start(Box<StartError>),
@@ -86,7 +106,9 @@ pub enum Failure {
 impl Failure {
     pub fn exit(&self) -> Exit {
         match self {
-            Failure::Refused(_) | Failure::Rows { .. } => Exit::Refused,
+            Failure::Refused(_) | Failure::Rows { .. } | Failure::Unfit(_) => Exit::Refused,
+            Failure::MercadoPago { error, .. } if error.may_pass() => Exit::Unreachable,
+            Failure::MercadoPago { .. } => Exit::Refused,
             Failure::Usage(_) => Exit::Usage,
             Failure::Configuration(_) => Exit::Configuration,
             Failure::Start(error) if error.is_taken() => Exit::Taken,
@@ -97,6 +119,14 @@ impl Failure {
             Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Ok,
             Failure::Output(_) => Exit::Storage,
         }
+    }
+
+    /// Of Mercado Pago's refusal: what to do now, if this is known better.
+    pub fn with_advice(mut self, better: Option<String>) -> Failure {
+        if let (Failure::MercadoPago { next, .. }, Some(better)) = (&mut self, better) {
+            *next = Some(better);
+        }
+        self
     }
 
     /// Whether the same may be answered otherwise in a moment.
@@ -112,6 +142,7 @@ impl Failure {
     pub fn advice(&self) -> Option<String> {
         match self {
             Failure::Refused(problem) => problem.advice(),
+            Failure::MercadoPago { next, .. } => next.clone(),
             Failure::Unreachable { .. } => {
                 Some("is `surtidor serve` running? `--socket`, SURTIDOR_SOCKET or `--url` say where to look".into())
             }

@@ -9,13 +9,16 @@ mod import;
 mod lease;
 mod order;
 mod pos;
+mod provision;
 mod sandbox;
 mod screen;
 mod serve;
 mod settings;
 mod sse;
 mod state;
+mod sync;
 mod url;
+mod wanted;
 mod watch;
 mod wire;
 

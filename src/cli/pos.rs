@@ -1,4 +1,4 @@
-//! `surtidor pos`: add, list, show, remove; `import` and `url` have their own files.
+//! `surtidor pos`: add, list, show, remove; `import`, `provision`, `sync` and `url` have their own files.
 
 use std::collections::BTreeMap;
 
@@ -7,9 +7,11 @@ use clap::{Args, Subcommand};
 use hyper::Method;
 use serde::Serialize;
 
-use super::client::{Pages, Session};
+use super::client::{Pages, Session, parse};
 use super::import::{self, ImportArgs};
+use super::provision::{self, ProvisionArgs};
 use super::screen::{Cell, Table};
+use super::sync::{self, SyncArgs};
 use super::url::{self, UrlArgs};
 use super::wire::{Order, Pos};
 use super::{Environment, Failure, Options, Screen, body, show_rows};
@@ -37,6 +39,8 @@ enum PosCommand {
     Remove(RemoveArgs),
     Url(UrlArgs),
     Import(ImportArgs),
+    Provision(Box<ProvisionArgs>),
+    Sync(SyncArgs),
 }
 
 /// Registers a point of sale, or changes one
@@ -119,6 +123,7 @@ struct RemoveArgs {
 /// What a point of sale is registered with.
 #[derive(Serialize)]
 pub struct Registration {
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub keys: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub account: Option<String>,
@@ -134,6 +139,34 @@ pub struct Registration {
     pub external_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub external_store_id: Option<String>,
+}
+
+impl Pos {
+    /// All that it is registered with, to be changed in part.
+    pub fn registration(&self) -> Registration {
+        Registration {
+            keys: self.keys.clone(),
+            account: Some(self.account.clone()),
+            name: self.name.clone(),
+            mode: Some(self.mode.clone()),
+            require_lease: Some(self.require_lease),
+            url_secret: self.url_secret,
+            external_id: self.external_id.clone(),
+            external_store_id: self.external_store_id.clone(),
+        }
+    }
+}
+
+/// All that the server knows.
+pub async fn all(session: &mut Session) -> Result<Vec<Pos>, Failure> {
+    let mut pages = Pages::new(session, "/v1/pos", &[], None);
+    let mut all = Vec::new();
+    while let Some(rows) = pages.next().await? {
+        for row in rows {
+            all.push(parse(row.get())?);
+        }
+    }
+    Ok(all)
 }
 
 fn key(text: &str) -> Result<(String, String), &'static str> {
@@ -157,7 +190,7 @@ pub fn run(args: PosArgs, env: &Environment, screen: &mut Screen<'_>) -> Result<
         PosCommand::Show(args) => options.ask(env, async |session| show(session, &args.pos, json, screen).await),
         PosCommand::Remove(args) => options.ask(env, async |session| remove(session, &args.pos, json, screen).await),
         PosCommand::Url(args) => {
-            let public = url::read(&args, env)?;
+            let (_, public) = args.public.load(env)?;
             options.ask(env, async |session| {
                 url::run(session, &args.pos, &public, json, screen).await
             })
@@ -165,6 +198,18 @@ pub fn run(args: PosArgs, env: &Environment, screen: &mut Screen<'_>) -> Result<
         PosCommand::Import(args) => {
             let rows = import::open(&args)?;
             options.ask(env, async |session| import::run(session, rows, json, screen).await)
+        }
+        PosCommand::Provision(args) => {
+            let merchants = args.wanted.load(env)?;
+            options.ask(env, async |session| {
+                provision::run(session, &args, &merchants, json, screen).await
+            })
+        }
+        PosCommand::Sync(args) => {
+            let merchants = args.wanted.load(env)?;
+            options.ask(env, async |session| {
+                sync::run(session, &args, &merchants, json, screen).await
+            })
         }
     }
 }

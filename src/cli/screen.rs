@@ -108,6 +108,14 @@ impl<'a> Screen<'a> {
         }
     }
 
+    pub fn is_terminal(&self) -> bool {
+        self.terminal
+    }
+
+    pub fn has_colour(&self) -> bool {
+        self.colour
+    }
+
     pub fn line(&mut self, text: &str) -> io::Result<()> {
         writeln!(self.out, "{}", clean(text))?;
         self.out.flush()

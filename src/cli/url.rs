@@ -26,6 +26,13 @@ pub struct UrlArgs {
     /// The point of sale
     #[arg(value_parser = PosId::parse)]
     pub pos: PosId,
+    #[command(flatten)]
+    pub public: PublicArgs,
+}
+
+/// Where the server is reached, and what it is configured with.
+#[derive(Args)]
+pub struct PublicArgs {
     /// What stands before `poll.path`: the host by which Mercado Pago reaches the server
     #[arg(long, value_name = "URL", value_parser = base)]
     base: Option<String>,
@@ -38,7 +45,8 @@ const SECRET_NAME: &str = "k";
 
 /// What all URLs of a server have in common.
 pub struct Public {
-    base: String,
+    /// None if nobody said it.
+    base: Option<String>,
     path: String,
     keys: Vec<String>,
     secrets: UrlSecrets,
@@ -56,25 +64,37 @@ fn base(text: &str) -> Result<String, &'static str> {
     }
 }
 
-pub fn read(args: &UrlArgs, env: &Environment) -> Result<Public, Failure> {
-    let (
-        Config {
-            poll, notifications, ..
-        },
-        _,
-    ) = args.file.load(env)?;
-    let known = args.base.clone().or_else(|| origin(notifications.public_url?.as_str()));
-    let Some(base) = known else {
-        let why = "which host reaches the server? Say it with --base, or notifications.public_url in the configuration";
-        return Err(Failure::Usage(why.into()));
-    };
-    let secrets: Vec<&str> = poll.secrets.iter().map(Secret::expose).collect();
-    Ok(Public {
-        base,
-        path: poll.path,
-        keys: poll.keys,
-        secrets: UrlSecrets::new(&secrets),
-    })
+impl PublicArgs {
+    pub fn load(&self, env: &Environment) -> Result<(Config, Public), Failure> {
+        let (config, _) = self.file.load(env)?;
+        let public_url = config.notifications.public_url.as_ref();
+        let secrets: Vec<&str> = config.poll.secrets.iter().map(Secret::expose).collect();
+        let public = Public {
+            base: self.base.clone().or_else(|| origin(public_url?.as_str())),
+            path: config.poll.path.clone(),
+            keys: config.poll.keys.clone(),
+            secrets: UrlSecrets::new(&secrets),
+        };
+        Ok((config, public))
+    }
+}
+
+impl Public {
+    /// The URL under which Mercado Pago is to poll this one.
+    pub fn url(&self, pos: &PosId, known: &Pos) -> Result<String, Failure> {
+        let Some(base) = &self.base else {
+            let why =
+                "which host reaches the server? Say it with --base, or notifications.public_url in the configuration";
+            return Err(Failure::Usage(why.into()));
+        };
+        let keys = in_order(&self.keys, &known.keys).map_err(Failure::Usage)?;
+        let tags = if known.url_secret == Some(false) {
+            Box::default()
+        } else {
+            self.secrets.tags(pos)
+        };
+        Ok(poll_url(base, &self.path, &keys, tags.first().map(|tag| tag.as_str())))
+    }
 }
 
 fn origin(url: &str) -> Option<String> {
@@ -90,13 +110,7 @@ pub async fn run(
     screen: &mut Screen<'_>,
 ) -> Result<(), Failure> {
     let known: Pos = session.get(&format!("/v1/pos/{pos}")).await?;
-    let keys = in_order(&public.keys, &known.keys).map_err(Failure::Usage)?;
-    let tags = if known.url_secret == Some(false) {
-        Box::default()
-    } else {
-        public.secrets.tags(pos)
-    };
-    let url = poll_url(&public.base, &public.path, &keys, tags.first().map(|tag| tag.as_str()));
+    let url = public.url(pos, &known)?;
     if json {
         return Ok(screen.json(&json!({ "pos": known.pos, "url": url }).to_string())?);
     }

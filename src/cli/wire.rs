@@ -12,6 +12,8 @@ pub struct Pos {
     pub name: Option<String>,
     pub account: String,
     pub mode: String,
+    /// Empty for one that is not polled.
+    #[serde(deserialize_with = "or_default")]
     pub keys: BTreeMap<String, String>,
     pub state: String,
     pub message: Option<String>,
@@ -33,6 +35,15 @@ impl Pos {
             .collect();
         pairs.join(" ")
     }
+}
+
+/// Null is nothing.
+fn or_default<'de, T, D>(from: D) -> Result<T, D::Error>
+where
+    T: Deserialize<'de> + Default,
+    D: serde::Deserializer<'de>,
+{
+    Ok(Option::deserialize(from)?.unwrap_or_default())
 }
 
 #[derive(Deserialize)]

@@ -1,5 +1,7 @@
 //! Points of sale at Mercado Pago, each with its fixed QR (`protocol.md` 2.1 to 2.3).
 
+use std::collections::BTreeMap;
+
 use hyper::Method;
 use serde::Serialize;
 
@@ -10,6 +12,7 @@ use super::wire::{self, Object};
 use crate::config::Secret;
 use crate::domain::id::{ExternalPosId, ExternalStoreId};
 use crate::domain::money::Site;
+use crate::limits;
 
 /// What is sold, as far as Mercado Pago has a code for it; nothing is its generic category.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -147,6 +150,27 @@ impl Client {
         );
         self.ask(call, |bytes| wire::find(bytes, external_id.as_str(), Pos::read))
             .await
+    }
+
+    /// Those that stand in a store, in the order of their ids; of more than `limits::API_PAGES` pages only the first.
+    pub async fn pos_of_store(&self, token: &Secret, store: &ExternalStoreId) -> Result<Vec<Pos>, ApiError> {
+        let mut found = BTreeMap::new();
+        let mut offset = 0;
+        for _ in 0..limits::API_PAGES {
+            let limit = limits::API_PAGE;
+            let path = format!("/pos?external_store_id={store}&limit={limit}&offset={offset}");
+            let call = Call::new(Name::PosList, Method::GET, path, token);
+            let page = self.ask(call, |bytes| wire::results(bytes)?.iter().map(Pos::read).collect());
+            let page: Vec<Pos> = page.await?;
+            let before = found.len();
+            offset += page.len();
+            found.extend(page.into_iter().map(|pos| (pos.id, pos)));
+            // It ends with a page that has nothing new: how long a page may be, and whether `offset` is heeded, is theirs.
+            if found.len() == before {
+                break;
+            }
+        }
+        Ok(found.into_values().collect())
     }
 
     pub async fn pos(&self, token: &Secret, id: u64) -> Result<Pos, ApiError> {

@@ -246,15 +246,9 @@ pub(super) fn nothing(_: &[u8]) -> Read<()> {
 }
 
 /// The one of a search's `results` whose `external_id` this is. Mercado Pago may find more, and says that it compares
-/// without regard to case; an old reference has the bare array.
+/// without regard to case.
 pub(super) fn find<T>(bytes: &[u8], external_id: &str, read: impl Fn(&Object<'_>) -> Read<T>) -> Read<Option<T>> {
-    let body = body(bytes)?;
-    let results = match body.object() {
-        Ok(object) => object.list("results")?,
-        Err(_) => body.elements()?,
-    };
-    for result in results {
-        let object = result.object()?;
+    for object in results(bytes)? {
         if object
             .text("external_id")
             .is_some_and(|id| id.eq_ignore_ascii_case(external_id))
@@ -263,6 +257,16 @@ pub(super) fn find<T>(bytes: &[u8], external_id: &str, read: impl Fn(&Object<'_>
         }
     }
     Ok(None)
+}
+
+/// A search's `results`; an old reference has the bare array.
+pub(super) fn results(bytes: &[u8]) -> Read<Vec<Object<'_>>> {
+    let body = body(bytes)?;
+    let results = match body.object() {
+        Ok(object) => object.list("results")?,
+        Err(_) => body.elements()?,
+    };
+    results.iter().map(Value::object).collect()
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ mod payments;
 mod poll;
 mod problems;
 mod process;
+mod provision;
 mod readme;
 mod sandbox;
 mod support;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// Each room, the rooms that it may use, and why where the reason is not plain from the design.
 #[rustfmt::skip]
-const ARROWS: [(&str, &str, &str); 22] = [
+const ARROWS: [(&str, &str, &str); 23] = [
     ("limits",    "", "numbers only"),
     ("domain",    "limits", "the rules must run a million times in a test"),
     ("seal",      "domain limits", "pure, but for HMAC"),
@@ -27,8 +27,9 @@ const ARROWS: [(&str, &str, &str); 22] = [
     ("notify",    "config domain engine limits mercadopago net seal telemetry", "not poll, which hands it what is not a poll through app"),
     ("poll",      "limits net table telemetry", "a poll has nothing to wait for"),
     ("sandbox",   "clock limits net", "a simulated Mercado Pago: our own client and rules must not be mirrored in it"),
+    ("qr",        "limits", "a picture becomes modules, and modules pictures"),
     ("app",       "admin clock config control domain engine feed limits log mercadopago net notify poll seal table telemetry tracker", "builds all"),
-    ("cli",       "app config domain engine limits sandbox table telemetry", "table for the secret in `pos url`, engine for how the server ended"),
+    ("cli",       "app config domain engine limits mercadopago qr sandbox table telemetry", "table for the secret in `pos url`, engine for how the server ended, mercadopago for `pos provision`"),
     ("main",      "cli config", "arguments in, exit code out"),
     ("lib",       "", "the map of the crate"),
 ];
@@ -44,7 +45,7 @@ const CRATES: [(&str, &str, &str); 14] = [
     ("hyper_rustls",   "mercadopago", "one way out"),
     ("clap",           "cli", "nothing else has arguments"),
     ("qrcode",         "sandbox", "QR codes are drawn there"),
-    ("png",            "sandbox", "the same for pictures"),
+    ("png",            "qr sandbox", "the same for pictures; those of the other are read in qr"),
     ("csv",            "cli", "nothing else reads tables"),
     ("toml",           "config", "nothing else is written in it"),
     ("dashmap",        "engine feed", "its shards have locks: never in a poll"),

@@ -102,8 +102,16 @@ impl Market {
 
     /// A customer scans the POS's code, and waits until an order is shown.
     pub async fn scan(&self, pos: &str) -> Customer<'_> {
-        let url = format!("{}/pay-mp?locationId=1&positionId={pos}", self.public);
-        let scan = self.sandbox.scan(Place::Url(url)).await.expect("a place");
+        self.scan_at(Place::Url(self.url(pos))).await
+    }
+
+    /// The URL under which the POS is polled.
+    pub fn url(&self, pos: &str) -> String {
+        format!("{}/pay-mp?locationId=1&positionId={pos}", self.public)
+    }
+
+    pub async fn scan_at(&self, place: Place) -> Customer<'_> {
+        let scan = self.sandbox.scan(place).await.expect("a place");
         let shown = patiently(self.sandbox.shown(scan)).await.expect("an order is shown");
         let Screen::Order(merchant_order) = shown.screen else {
             panic!("{shown:?}")

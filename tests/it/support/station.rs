@@ -98,14 +98,18 @@ site = "MLA"
 "#
         );
         std::fs::write(self.file(), text).expect("the folder is ours");
+        let loaded = Config::load(Source::File(self.file()), self.environment(), Overrides::default());
+        loaded.unwrap_or_else(|faults| panic!("{faults:?}")).0
+    }
+
+    /// The environment that goes with the configuration file.
+    pub fn environment(&self) -> Vec<(String, String)> {
         let canaries = [
             ("SURTIDOR_ACCOUNT__TEST__ACCESS_TOKEN", CANARIES[0]),
             ("SURTIDOR_ACCOUNT__TEST__WEBHOOK_SECRET", CANARIES[1]),
         ];
         let canaries = canaries.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let env = canaries.into_iter().chain(self.setup.env.iter().cloned());
-        let loaded = Config::load(Source::File(self.file()), env, Overrides::default());
-        loaded.unwrap_or_else(|faults| panic!("{faults:?}")).0
+        canaries.into_iter().chain(self.setup.env.iter().cloned()).collect()
     }
 
     /// The configuration file.
