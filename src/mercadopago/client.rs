@@ -25,7 +25,7 @@ use uuid::Uuid;
 
 use super::circuit::Circuit;
 use super::error::{ApiError, Broken, Complaint};
-use super::metrics::{Metrics, Name};
+use super::metrics::{self, Name};
 use super::retry;
 use crate::config::{BaseUrl, Secret};
 use crate::limits;
@@ -43,7 +43,6 @@ struct Inner {
     /// One for each connection that may be in use.
     seats: Semaphore,
     circuit: Circuit,
-    metrics: Metrics,
 }
 
 /// What is asked of the API.
@@ -122,8 +121,7 @@ impl Client {
             base: base.clone(),
             pool,
             seats: Semaphore::new(limits::API_CONNECTIONS),
-            circuit: Circuit::new(Metrics::resting()),
-            metrics: Metrics::new(),
+            circuit: Circuit::new(metrics::resting()),
         }))
     }
 
@@ -136,7 +134,7 @@ impl Client {
         let begun = Instant::now();
         let answer = self.seated(&call, begun + limits::API_CALL_TIME).await;
         let result = answer.and_then(|bytes| read(&bytes));
-        self.0.metrics.call(call.name, begun.elapsed(), &result);
+        metrics::call(call.name, begun.elapsed(), &result);
         result
     }
 
@@ -182,12 +180,12 @@ impl Client {
         let result = timeout(limits::API_TRY_TIME, sent)
             .await
             .unwrap_or(Err(Broken::Late.into()));
-        self.0.metrics.call(Name::Fetch, begun.elapsed(), &result);
+        metrics::call(Name::Fetch, begun.elapsed(), &result);
         result
     }
 
     async fn send(&self, name: Name, request: Request<Full<Bytes>>, token: Option<&Secret>) -> Result<Bytes, ApiError> {
-        self.0.metrics.request(name);
+        metrics::request(name);
         let response = self
             .0
             .pool

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use metrics::{
-    Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
-};
+use metrics::{Gauge, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
 use super::error::ApiError;
 
@@ -65,18 +63,6 @@ const NAMES: [&str; Name::Fetch as usize + 1] = [
     "fetch",
 ];
 
-const OUTCOMES: [&str; 9] = [
-    "done",
-    "refused",
-    "not_found",
-    "unauthorized",
-    "limited",
-    "unavailable",
-    "broken",
-    "resting",
-    "nonsense",
-];
-
 pub fn describe() {
     describe_counter!(
         "surtidor_api_calls_total",
@@ -97,60 +83,31 @@ pub fn describe() {
     );
 }
 
-pub(super) struct Metrics {
-    calls: Vec<PerCall>,
+pub(super) fn resting() -> Gauge {
+    gauge!("surtidor_api_resting")
 }
 
-struct PerCall {
-    outcomes: [Counter; OUTCOMES.len()],
-    requests: Counter,
-    seconds: Histogram,
+/// A request is sent. Counters are made when they first count: most calls are never made, and most outcomes never seen.
+pub(super) fn request(name: Name) {
+    counter!("surtidor_api_requests_total", "call" => NAMES[name as usize]).increment(1);
 }
 
-impl Metrics {
-    pub(super) fn new() -> Metrics {
-        Metrics {
-            calls: NAMES.map(PerCall::new).into(),
-        }
-    }
-
-    pub(super) fn resting() -> Gauge {
-        gauge!("surtidor_api_resting")
-    }
-
-    pub(super) fn request(&self, name: Name) {
-        self.calls[name as usize].requests.increment(1);
-    }
-
-    pub(super) fn call<T>(&self, name: Name, took: Duration, result: &Result<T, ApiError>) {
-        let call = &self.calls[name as usize];
-        call.outcomes[outcome(result)].increment(1);
-        call.seconds.record(took);
-    }
+pub(super) fn call<T>(name: Name, took: Duration, result: &Result<T, ApiError>) {
+    let call = NAMES[name as usize];
+    counter!("surtidor_api_calls_total", "call" => call, "outcome" => outcome(result)).increment(1);
+    histogram!("surtidor_api_call_seconds", "call" => call).record(took);
 }
 
-impl PerCall {
-    fn new(call: &'static str) -> PerCall {
-        let calls = |outcome: &'static str| counter!("surtidor_api_calls_total", "call" => call, "outcome" => outcome);
-        PerCall {
-            outcomes: OUTCOMES.map(calls),
-            requests: counter!("surtidor_api_requests_total", "call" => call),
-            seconds: histogram!("surtidor_api_call_seconds", "call" => call),
-        }
-    }
-}
-
-/// Its place in `OUTCOMES`.
-fn outcome<T>(result: &Result<T, ApiError>) -> usize {
+fn outcome<T>(result: &Result<T, ApiError>) -> &'static str {
     match result {
-        Ok(_) => 0,
-        Err(ApiError::Refused(_)) => 1,
-        Err(ApiError::NotFound(_)) => 2,
-        Err(ApiError::Unauthorized(_)) => 3,
-        Err(ApiError::Limited { .. }) => 4,
-        Err(ApiError::Unavailable(_)) => 5,
-        Err(ApiError::Broken(_)) => 6,
-        Err(ApiError::Resting) => 7,
-        Err(ApiError::Nonsense { .. }) => 8,
+        Ok(_) => "done",
+        Err(ApiError::Refused(_)) => "refused",
+        Err(ApiError::NotFound(_)) => "not_found",
+        Err(ApiError::Unauthorized(_)) => "unauthorized",
+        Err(ApiError::Limited { .. }) => "limited",
+        Err(ApiError::Unavailable(_)) => "unavailable",
+        Err(ApiError::Broken(_)) => "broken",
+        Err(ApiError::Resting) => "resting",
+        Err(ApiError::Nonsense { .. }) => "nonsense",
     }
 }

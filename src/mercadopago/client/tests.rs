@@ -268,7 +268,8 @@ async fn the_token_shows_up_nowhere() {
         .into_iter()
         .chain([page, not_json, Answer::Cut]);
     let server = Server::start(answers).await;
-    let client = metrics::with_local_recorder(&recorder, || server.client());
+    let _recording = ::metrics::set_default_local_recorder(&recorder);
+    let client = server.client();
     let read = |bytes: &[u8]| crate::mercadopago::wire::object(bytes).map(|_| ());
     for _ in 0..8 {
         let error = client.ask(post(&secret).with(b"{}".to_vec()), read).await.unwrap_err();
