@@ -399,6 +399,76 @@ fn a_poll_url_is_made_of_the_configuration_and_the_pos() {
 }
 
 #[test]
+fn what_mercado_pago_says_of_a_new_pos_is_explained() {
+    let server = Fake::start(|asked| match asked.target.as_str() {
+        "/v1/pos/PUMP4" => Reply::new(200, POS),
+        _ => Reply::new(200, &format!(r#"{{"pos":[{POS}],"next":null}}"#)),
+    });
+    let provision = |answer: fn(&str, &str) -> Reply| {
+        let there = Fake::start_tcp(move |asked| answer(&asked.method, &asked.target));
+        let (file, token) = (server.folder().join("s.toml"), server.folder().join("token"));
+        std::fs::write(&token, "APP_USR-1-token-1\n").unwrap();
+        let account =
+            format!("[[account]]\nid = \"main\"\ncollector_id = 1\nsite = \"MLA\"\naccess_token_file = {token:?}\n");
+        let keys = "[poll]\nkeys = [\"locationId\", \"positionId\"]\n";
+        let base = format!("[mercadopago]\nbase_url = \"{}\"\n", there.url());
+        std::fs::write(&file, format!("{keys}{base}{account}")).unwrap();
+        let file = file.to_str().unwrap();
+        let words = [
+            "pos",
+            "provision",
+            "PUMP4",
+            "--config",
+            file,
+            "--base",
+            "http://a",
+            "--store",
+            "S1",
+        ];
+        let failure = surtidor(server.socket(), &words).1.unwrap_err();
+        (
+            failure.exit(),
+            format!("{failure} | {}", failure.advice().unwrap_or_default()),
+        )
+    };
+    let (exit, taken) = provision(|method, target| match (method, target) {
+        ("POST", "/pos") => Reply::new(
+            409,
+            r#"{"error":"external_id_used","message":"used","status":409,"cause":[]}"#,
+        ),
+        ("GET", "/pos?external_id=PUMP4") => Reply::new(200, r#"{"results":[]}"#),
+        _ => Reply::new(200, r#"{"results":[{"id":"7","external_id":"S1"}]}"#),
+    });
+    assert_eq!(exit, Exit::Refused, "{taken}");
+    assert!(
+        taken.ends_with("the name PUMP4 is taken at Mercado Pago: give another one with --external-id"),
+        "{taken}"
+    );
+    let (exit, unknown) = provision(|_, _| Reply::new(401, r#"{"message":"invalid token","error":"unauthorized"}"#));
+    assert_eq!(exit, Exit::Refused, "{unknown}");
+    assert!(
+        unknown.ends_with("is the access token of the account main still good?"),
+        "{unknown}"
+    );
+    let (exit, store) = provision(|_, target| match target.starts_with("/users") {
+        true => Reply::new(403, r#"{"message":"Forbidden"}"#),
+        false => Reply::new(200, "[]"),
+    });
+    assert_eq!(exit, Exit::Refused, "{store}");
+    assert!(
+        store.ends_with("collector_id of the account main of one merchant?"),
+        "{store}"
+    );
+    let (exit, nonsense) = provision(|_, _| Reply::new(200, "<html>"));
+    assert_eq!(exit, Exit::Refused, "{nonsense}");
+    assert!(nonsense.contains("makes no sense: it is not JSON"), "{nonsense}");
+    assert!(
+        server.asked().iter().all(|asked| asked.method == "GET"),
+        "nothing is stored"
+    );
+}
+
+#[test]
 fn check_names_all_that_is_wrong() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("s.toml");

@@ -122,6 +122,25 @@ async fn a_pos_is_made_read_changed_and_removed() {
 }
 
 #[tokio::test]
+async fn those_of_a_store_are_read_page_by_page() {
+    let page = |ids: &[u64]| {
+        let pos: Vec<String> = ids.iter().map(|id| format!(r#"{{"id":{id}}}"#)).collect();
+        say(
+            200,
+            &format!(r#"{{"paging":{{"total":4}},"results":[{}]}}"#, pos.join(",")),
+        )
+    };
+    // One was made between two pages, which moves the rest; the last page is told again, as by who takes no offset.
+    let server = Server::start([page(&[1, 3]), page(&[3, 2]), page(&[3, 2])]).await;
+    let (client, token) = (server.client(), token());
+    let found = client.pos_of_store(&token, &store_id()).await.unwrap();
+    assert_eq!(found.iter().map(|pos| pos.id).collect::<Vec<_>>(), [1, 2, 3]);
+    let lines: Vec<String> = server.asked().into_iter().map(|asked| asked.line).collect();
+    let path = "GET /pos?external_store_id=STATION01&limit=50&offset=";
+    assert_eq!(lines, [0, 2, 4].map(|offset| format!("{path}{offset}")));
+}
+
+#[tokio::test]
 async fn a_store_is_made_read_changed_and_removed() {
     let told = r#"{"id":"30148503","name":"Station","date_creation":"2026-01-12T14:11:12.000Z","business_hours":{},
         "location":{"address_line":"Calle 1, Rosario","latitude":-32.94,"longitude":"***"},"external_id":"STATION01"}"#;

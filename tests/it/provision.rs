@@ -192,7 +192,7 @@ async fn a_station_is_set_up_at_once_and_who_fails_is_named() {
     for pump in ["PUMP1", "PUMP2", "PUMP3"] {
         market.register(pump).await;
     }
-    market.station.register("OTHER").await;
+    market.station.register_as("OTHER", json!({"account": "test"})).await;
     market.station.register_as("...-", json!({"account": "shop"})).await;
     let folder = market.station.folder().join("codes");
     std::fs::create_dir(&folder).unwrap();
