@@ -3,6 +3,7 @@
 //! It does nothing itself. Times are given to it, so that a test can give others.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,6 +33,8 @@ pub(super) struct Board {
     urgent: VecDeque<Key>,
     /// When silence about a product is an alarm.
     overdue: BTreeSet<(Instant, Key)>,
+    /// Another one in each process.
+    chance: RandomState,
 }
 
 #[derive(Default)]
@@ -90,6 +93,23 @@ impl Board {
             self.hurry(&key);
         } else {
             self.plan(&key, now);
+            self.spread(&key, now);
+        }
+    }
+
+    /// Nobody knows when an order was last looked at before the start. If all that are overdue came at once, who stands at
+    /// a machine would wait behind every order of the day; and in the same order each time, the last of them would never
+    /// come if the server starts often.
+    fn spread(&mut self, key: &Key, now: Now) {
+        let Some(watch) = self.watched.get_mut(key) else { return };
+        let begun = Instant::from_std(now.instant);
+        if let (Some(times), Some(due)) = (watch.times, watch.due)
+            && due <= begun
+        {
+            let within = times.spread(now.at).as_millis() as u64;
+            let wait = self.chance.hash_one(key) % within;
+            self.unplan(key);
+            self.due_at(key, begun + Duration::from_millis(wait));
         }
     }
 
@@ -235,11 +255,17 @@ impl Board {
             (Some(due), Some(again)) => Some(due.min(again)),
             (due, again) => due.or(again),
         };
-        watch.due = due;
         if let Some(due) = due {
-            self.due.insert((due, key.clone()));
+            self.due_at(key, due);
         }
         self.forget_idle(key);
+    }
+
+    fn due_at(&mut self, key: &Key, due: Instant) {
+        if let Some(watch) = self.watched.get_mut(key) {
+            watch.due = Some(due);
+            self.due.insert((due, key.clone()));
+        }
     }
 
     fn unplan(&mut self, key: &Key) {

@@ -31,6 +31,16 @@ impl Times {
         }
     }
 
+    /// In how long a look that is overdue at start must be made: quickly where somebody may wait for it, else once within
+    /// the pause between two looks.
+    pub(super) fn spread(&self, now: Timestamp) -> Duration {
+        match self.ended {
+            None => limits::AGAIN_FIRST,
+            Some(ended) if now <= later(ended, limits::LOOK_OFTEN) => limits::LOOK_AFTER_END,
+            Some(_) => limits::LOOK_SELDOM,
+        }
+    }
+
     fn while_open(&self, asked: Option<Timestamp>) -> Timestamp {
         let unseen = later(self.created, limits::LOOK_AFTER_READY);
         let first = self

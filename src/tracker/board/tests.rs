@@ -189,3 +189,31 @@ fn what_needs_nothing_any_more_is_not_kept_in_mind() {
     desk.happens(0, Event::Removed);
     assert_eq!(desk.board.watched(), 0);
 }
+
+#[test]
+fn what_is_overdue_at_start_does_not_come_all_at_once() {
+    let mut desk = Desk::new();
+    let overdue = |desk: &mut Desk, reference: &str, ended: Option<u64>| {
+        desk.order(0, reference);
+        desk.seconds = 20_000;
+        let (key, now) = (key_of(&facts(reference).reference), desk.now());
+        let watch = desk.board.watched.get_mut(&key).expect("it was made just now");
+        let times = watch.times.as_mut().expect("it was made just now");
+        times.ended = ended.map(|at| Timestamp(1_700_000_000_000).plus_seconds(at));
+        desk.board.plan(&key, now);
+        desk.board.spread(&key, now);
+        let due = desk.board.watched[&key].due.expect("it is looked at");
+        due.duration_since(desk.instant())
+    };
+    for place in 0..100 {
+        let open = overdue(&mut desk, &format!("OPEN-{place}"), None);
+        assert!(open < limits::AGAIN_FIRST, "{open:?}: somebody may wait");
+        let ended = overdue(&mut desk, &format!("ENDED-{place}"), Some(19_000));
+        assert!(ended < limits::LOOK_AFTER_END, "{ended:?}");
+        let old = overdue(&mut desk, &format!("OLD-{place}"), Some(100));
+        assert!(old < limits::LOOK_SELDOM, "{old:?}");
+    }
+    let soon = desk.instant() + limits::AGAIN_FIRST;
+    let first = std::iter::from_fn(|| desk.board.next_due(soon)).count();
+    assert!((100..150).contains(&first), "{first}: the open ones, and few others");
+}

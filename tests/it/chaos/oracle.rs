@@ -179,11 +179,13 @@ impl<'a> Case<'a> {
             ["order_paid", "overpaid", "late_payment"].map(|kind| self.of(kind).filter(carries).count());
         // Short money that came late may become part of what pays late, or of what is too much then.
         let grew = self.accepts() && late == 1 && kept + over == 1;
+        // Of what the bank took a part of, a payment may be kept in part.
+        let parted = self.deal.charged_back && kept == 1 && over == 1;
         let told = format!(
             "payment {}: kept {kept}, overpaid {over}, late {late} times",
             payment.id
         );
-        self.expect(kept + over + late == 1 || grew, told);
+        self.expect(kept + over + late == 1 || grew || parted, told);
         let view = list(self.view, "payments").iter().find(|view| id(view) == payment.id);
         let view = view.expect("it is recorded");
         let same = amount(view, "amount") == payment.amount && view["merchant_order"] == payment.merchant_order;
@@ -302,7 +304,9 @@ impl<'a> Case<'a> {
             let view = list(self.view, "payments").iter().find(|view| id(view) == payment.id);
             if let Some(view) = view.filter(|_| payment.status == Status::ChargedBack) {
                 let told = self.count("payment_reversed");
-                self.expect(told == 1, format!("a chargeback is told {told} times"));
+                // What we had promised to give back the bank has taken too; that is known once we cannot give it.
+                let most = 1 + self.count("refund_failed");
+                self.expect((1..=most).contains(&told), format!("a chargeback is told {told} times"));
                 let status = text(view, "status");
                 self.expect(
                     status == "charged_back",
