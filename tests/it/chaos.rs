@@ -91,7 +91,7 @@ async fn in_chaos_every_order_ends_right() {
     let paged = Arc::new(Mutex::new(Vec::new()));
     aside.spawn(follow_by_pages(caller.clone(), paged.clone()));
     let spoiling = tokio::spawn(spoil(sandbox.clone(), dice.fork()));
-    let (spare, spared) = std::sync::mpsc::channel();
+    let (spare, spared) = std::sync::mpsc::sync_channel(1);
     let killing = thread::spawn({
         let (path, dice, kills) = (folder.path().to_owned(), dice.fork(), form.kills);
         move || kill(server, &path, dice, kills, &spared)

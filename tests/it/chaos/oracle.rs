@@ -154,7 +154,7 @@ impl<'a> Case<'a> {
     // --- each payment is told once --------------------------------------------------------------------------
 
     fn payments_are_told(&mut self) {
-        let recorded: BTreeSet<u64> = list(self.view, "payments").iter().map(|payment| id(payment)).collect();
+        let recorded: BTreeSet<u64> = list(self.view, "payments").iter().map(id).collect();
         let known: BTreeSet<u64> = self.payments.iter().map(|payment| payment.id).collect();
         self.expect(recorded.is_subset(&known), "a payment that nobody made");
         for payment in self.payments.iter().filter(|payment| payment.approved.is_some()) {
