@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use surtidor::domain::account::{Dialect, LatePayment, Payee};
 use surtidor::domain::id::{AccountId, PosId, Reference, Timestamp};
 use surtidor::domain::money::{Currency, Money};
-use surtidor::domain::order::{Content, Item, Items, Order, Quantity, Status};
+use surtidor::domain::order::{Content, Item, Items, Order, Quantity};
 use surtidor::domain::pos::{Mode, PollKey, Pos, Registration, Waiting, Word};
 use surtidor::domain::text::Text;
 use surtidor::net::listen::tcp_shared;
@@ -90,45 +90,33 @@ fn slot(i: usize) -> Arc<Slot> {
 }
 
 fn order(i: usize, pos: &Pos) -> Order {
-    let item = |title: &str, description: &str, price: &str| Item {
-        title: Text::parse(title).expect("text"),
-        description: Text::parse(description).expect("text"),
-        quantity: Quantity::ONE,
-        unit_price: Money::parse(price, Currency::Ars).expect("an amount"),
-        sku_number: None,
-        category: None,
-        unit_measure: None,
-        picture_url: None,
+    let item = |title: &str, description: &str, price: &str| {
+        Item::plain(
+            Text::parse(title).expect("text"),
+            Text::parse(description).expect("text"),
+            Quantity::ONE,
+            Money::parse(price, Currency::Ars).expect("an amount"),
+        )
     };
     let wash = item("CAR WASH PREMIUM", "Tunnel 1, with wax and inside cleaning", "7400.25");
-    Order {
-        reference: Reference::parse(&format!("T-{i:08}")).expect("a reference"),
-        pos: pos.id.clone(),
-        account: pos.registration.account.clone(),
-        payee: Payee {
+    Order::new(
+        Reference::parse(&format!("T-{i:08}")).expect("a reference"),
+        pos.id.clone(),
+        pos.registration.account.clone(),
+        Payee {
             collector_id: 178_106_235,
             sponsor_id: Some(334_249_281),
             notification_url: Some("https://pay.example.com/notifications/main?source=ipn".into()),
         },
-        content: Content {
+        Content {
             items: Items::new(vec![item("SUPER 23.45 L", "Pump 4", "18525.50"), wash]).expect("good items"),
             expires_in_seconds: 86_400,
             metadata: None,
             late_payment: None,
         },
-        late_payment: LatePayment::Report,
-        created_at: Timestamp(0),
-        expires_at: Timestamp(0).plus_seconds(86_400),
-        status: Status::Ready,
-        shown_at: None,
-        ended_at: None,
-        canceled_for: None,
-        payments: vec![],
-        refunds: Vec::new(),
-        sightings: Vec::new(),
-        overdue_at: None,
-        delivery: None,
-    }
+        LatePayment::Report,
+        Timestamp(0),
+    )
 }
 
 /// A server in a process of its own: this binary in another role, perhaps under a tool that watches it.

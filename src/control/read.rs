@@ -201,16 +201,7 @@ fn texts(object: &mut Object<'_>) -> Read<(Title, Description)> {
 /// `{"amount":"18525.50","title":"SUPER"}`: one item.
 fn short_form(object: &mut Object<'_>, price: &Field<'_>, currency: Currency) -> Read<Items> {
     let (title, description) = texts(object)?;
-    let item = Item {
-        title,
-        description,
-        quantity: Quantity::ONE,
-        unit_price: amount(price, currency)?,
-        sku_number: None,
-        category: None,
-        unit_measure: None,
-        picture_url: None,
-    };
+    let item = Item::plain(title, description, Quantity::ONE, amount(price, currency)?);
     Items::new(vec![item]).map_err(|error| price.bad(error))
 }
 

@@ -207,25 +207,15 @@ fn push_order(pos: &Pos, known: Option<&Order>, push: &Push, now: Timestamp) -> 
         Some(order) => events.extend(end(order, Event::OrderReplaced(order.facts()), now)),
         None => {}
     }
-    events.push(Event::OrderReady(Arc::new(Order {
-        reference: push.reference.clone(),
-        pos: pos.id.clone(),
-        account: pos.registration.account.clone(),
-        payee: push.payee.clone(),
-        content: push.content.clone(),
-        created_at: now,
-        expires_at: now.plus_seconds(push.content.expires_in_seconds),
-        late_payment: push.content.late_payment.unwrap_or(push.late_payment),
-        status: Status::Ready,
-        shown_at: None,
-        ended_at: None,
-        canceled_for: None,
-        payments: Vec::new(),
-        refunds: Vec::new(),
-        sightings: Vec::new(),
-        delivery: None,
-        overdue_at: None,
-    })));
+    events.push(Event::OrderReady(Arc::new(Order::new(
+        push.reference.clone(),
+        pos.id.clone(),
+        pos.registration.account.clone(),
+        push.payee.clone(),
+        push.content.clone(),
+        push.content.late_payment.unwrap_or(push.late_payment),
+        now,
+    ))));
     Ok(events)
 }
 

@@ -29,6 +29,20 @@ pub struct Item {
 }
 
 impl Item {
+    /// One with no more than every mode asks for.
+    pub fn plain(title: Title, description: Description, quantity: Quantity, unit_price: Money) -> Item {
+        Item {
+            title,
+            description,
+            quantity,
+            unit_price,
+            sku_number: None,
+            category: None,
+            unit_measure: None,
+            picture_url: None,
+        }
+    }
+
     pub fn total(&self) -> Option<Money> {
         self.unit_price.times(self.quantity.0)
     }
@@ -250,6 +264,37 @@ pub struct Order {
 }
 
 impl Order {
+    /// One that was just pushed: nothing has become of it.
+    pub fn new(
+        reference: Reference,
+        pos: PosId,
+        account: AccountId,
+        payee: Payee,
+        content: Content,
+        late_payment: LatePayment,
+        now: Timestamp,
+    ) -> Order {
+        Order {
+            reference,
+            pos,
+            account,
+            payee,
+            created_at: now,
+            expires_at: now.plus_seconds(content.expires_in_seconds),
+            content,
+            late_payment,
+            status: Status::Ready,
+            shown_at: None,
+            ended_at: None,
+            canceled_for: None,
+            payments: Vec::new(),
+            refunds: Vec::new(),
+            sightings: Vec::new(),
+            delivery: None,
+            overdue_at: None,
+        }
+    }
+
     pub fn amount(&self) -> Money {
         self.content.items.total()
     }

@@ -88,44 +88,25 @@ pub(super) fn said(message: &str) -> Event {
 }
 
 pub(super) fn order(name: &str, pos: &str, created_at: i64) -> Order {
-    let item = Item {
-        title: text("SUPER 23.45 L"),
-        description: text("Pump 4"),
-        quantity: Quantity::ONE,
-        unit_price: ars("18525.50"),
-        sku_number: None,
-        category: None,
-        unit_measure: None,
-        picture_url: None,
-    };
-    Order {
-        reference: reference(name),
-        pos: pos_id(pos),
-        account: AccountId::parse("main").expect("a name"),
-        payee: Payee {
+    let item = Item::plain(text("SUPER 23.45 L"), text("Pump 4"), Quantity::ONE, ars("18525.50"));
+    Order::new(
+        reference(name),
+        pos_id(pos),
+        AccountId::parse("main").expect("a name"),
+        Payee {
             collector_id: 178_106_235,
             sponsor_id: Some(334_249_281),
             notification_url: Some(Arc::from("https://pay.example.com/notifications/main")),
         },
-        content: Content {
+        Content {
             items: Items::new(vec![item]).expect("items"),
             expires_in_seconds: 300,
             metadata: Some(Metadata(Arc::from(r#"{"nozzle":4}"#))),
             late_payment: None,
         },
-        created_at: Timestamp(created_at),
-        expires_at: Timestamp(created_at + 300_000),
-        late_payment: LatePayment::Report,
-        status: Status::Ready,
-        shown_at: None,
-        ended_at: None,
-        canceled_for: None,
-        payments: Vec::new(),
-        refunds: Vec::new(),
-        sightings: Vec::new(),
-        delivery: None,
-        overdue_at: None,
-    }
+        LatePayment::Report,
+        Timestamp(created_at),
+    )
 }
 
 pub(super) fn ended(mut order: Order, status: Status, at: i64) -> Order {

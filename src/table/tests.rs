@@ -46,44 +46,30 @@ fn pos(i: usize) -> Pos {
 }
 
 fn order(i: usize, expires_in_seconds: u64) -> Order {
-    let item = Item {
-        title: Text::parse("SUPER").expect("text"),
-        description: Text::parse("SUPER").expect("text"),
-        quantity: Quantity::ONE,
-        unit_price: Money::parse("18525.50", Currency::Ars).expect("an amount"),
-        sku_number: None,
-        category: None,
-        unit_measure: None,
-        picture_url: None,
-    };
-    Order {
-        reference: Reference::parse(&format!("T-{i}")).expect("a reference"),
-        pos: id(i),
-        account: AccountId::parse("main").expect("a name"),
-        payee: Payee {
+    let item = Item::plain(
+        Text::parse("SUPER").expect("text"),
+        Text::parse("SUPER").expect("text"),
+        Quantity::ONE,
+        Money::parse("18525.50", Currency::Ars).expect("an amount"),
+    );
+    Order::new(
+        Reference::parse(&format!("T-{i}")).expect("a reference"),
+        id(i),
+        AccountId::parse("main").expect("a name"),
+        Payee {
             collector_id: 1,
             sponsor_id: None,
             notification_url: None,
         },
-        content: Content {
+        Content {
             items: Items::new(vec![item]).expect("good items"),
             expires_in_seconds,
             metadata: None,
             late_payment: None,
         },
-        late_payment: LatePayment::Report,
-        created_at: NOW,
-        expires_at: NOW.plus_seconds(expires_in_seconds),
-        status: Status::Ready,
-        shown_at: None,
-        ended_at: None,
-        canceled_for: None,
-        payments: vec![],
-        refunds: Vec::new(),
-        sightings: Vec::new(),
-        overdue_at: None,
-        delivery: None,
-    }
+        LatePayment::Report,
+        NOW,
+    )
 }
 
 fn says(waiting: Waiting) -> Arc<Reply> {

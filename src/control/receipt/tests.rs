@@ -16,46 +16,36 @@ fn money(text: &str, currency: Currency) -> Money {
 }
 
 fn item(title: &str, quantity: u32, price: Money) -> Item {
-    Item {
-        title: Text::parse(title).expect(title),
-        description: Text::parse("-").expect("text"),
-        quantity: Quantity::new(quantity).expect("some"),
-        unit_price: price,
-        sku_number: None,
-        category: None,
-        unit_measure: None,
-        picture_url: None,
-    }
+    Item::plain(
+        Text::parse(title).expect(title),
+        Text::parse("-").expect("text"),
+        Quantity::new(quantity).expect("some"),
+        price,
+    )
 }
 
 fn order(reference: &str, items: Vec<Item>) -> Order {
     Order {
-        reference: Reference::parse(reference).expect(reference),
-        pos: PosId::parse("PUMP4").expect("a name"),
-        account: AccountId::parse("main").expect("a name"),
-        payee: Payee {
-            collector_id: 1,
-            sponsor_id: None,
-            notification_url: None,
-        },
-        content: Content {
-            items: Items::new(items).expect("items"),
-            expires_in_seconds: 300,
-            metadata: None,
-            late_payment: None,
-        },
-        created_at: AT,
-        expires_at: AT,
-        late_payment: LatePayment::Report,
         status: Status::Paid,
-        shown_at: None,
         ended_at: Some(AT),
-        canceled_for: None,
-        payments: Vec::new(),
-        refunds: Vec::new(),
-        sightings: Vec::new(),
-        delivery: None,
-        overdue_at: None,
+        ..Order::new(
+            Reference::parse(reference).expect(reference),
+            PosId::parse("PUMP4").expect("a name"),
+            AccountId::parse("main").expect("a name"),
+            Payee {
+                collector_id: 1,
+                sponsor_id: None,
+                notification_url: None,
+            },
+            Content {
+                items: Items::new(items).expect("items"),
+                expires_in_seconds: 300,
+                metadata: None,
+                late_payment: None,
+            },
+            LatePayment::Report,
+            AT,
+        )
     }
 }
 

@@ -294,16 +294,7 @@ pub(super) fn payee() -> Payee {
 }
 
 pub(super) fn content(amount: &str) -> Content {
-    let item = Item {
-        title: text("SUPER"),
-        description: text("SUPER"),
-        quantity: Quantity::ONE,
-        unit_price: ars(amount),
-        sku_number: None,
-        category: None,
-        unit_measure: None,
-        picture_url: None,
-    };
+    let item = Item::plain(text("SUPER"), text("SUPER"), Quantity::ONE, ars(amount));
     Content {
         items: Items::new(vec![item]).expect("items"),
         expires_in_seconds: 300,

@@ -13,47 +13,33 @@ fn text<const MAX: usize>(text: &str) -> Text<MAX> {
 }
 
 fn item(title: &str, price: &str, currency: Currency) -> Item {
-    Item {
-        title: text(title),
-        description: text("Pump 4, \"SUPER\" ñ"),
-        quantity: Quantity::ONE,
-        unit_price: Money::parse(price, currency).expect(price),
-        sku_number: None,
-        category: None,
-        unit_measure: None,
-        picture_url: None,
-    }
+    Item::plain(
+        text(title),
+        text("Pump 4, \"SUPER\" ñ"),
+        Quantity::ONE,
+        Money::parse(price, currency).expect(price),
+    )
 }
 
 fn order(items: Vec<Item>) -> Order {
-    Order {
-        reference: Reference::parse("T-000123").expect("a reference"),
-        pos: PosId::parse("PUMP-4").expect("a name"),
-        account: AccountId::parse("main").expect("a name"),
-        payee: Payee {
+    Order::new(
+        Reference::parse("T-000123").expect("a reference"),
+        PosId::parse("PUMP-4").expect("a name"),
+        AccountId::parse("main").expect("a name"),
+        Payee {
             collector_id: 178_106_235,
             sponsor_id: Some(334_249_281),
             notification_url: Some("https://pay.example.com/notifications/main".into()),
         },
-        content: Content {
+        Content {
             items: Items::new(items).expect("good items"),
             expires_in_seconds: 300,
             metadata: None,
             late_payment: None,
         },
-        late_payment: LatePayment::Report,
-        created_at: NOW,
-        expires_at: NOW.plus_seconds(300),
-        status: Status::Ready,
-        shown_at: None,
-        ended_at: None,
-        canceled_for: None,
-        payments: vec![],
-        refunds: Vec::new(),
-        sightings: Vec::new(),
-        overdue_at: None,
-        delivery: None,
-    }
+        LatePayment::Report,
+        NOW,
+    )
 }
 
 fn pos() -> Pos {

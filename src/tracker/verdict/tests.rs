@@ -20,43 +20,28 @@ fn decimal(text: &str) -> Option<Decimal> {
 
 fn order() -> Order {
     let text = || Text::parse("SUPER").expect("text");
-    let item = Item {
-        title: text(),
-        description: Text::parse("SUPER").expect("text"),
-        quantity: Quantity::ONE,
-        unit_price: ars("100"),
-        sku_number: None,
-        category: None,
-        unit_measure: None,
-        picture_url: None,
-    };
+    let item = Item::plain(text(), Text::parse("SUPER").expect("text"), Quantity::ONE, ars("100"));
     Order {
-        reference: Reference::parse("T-1").expect("a reference"),
-        pos: PosId::parse("P").expect("a name"),
-        account: AccountId::parse("main").expect("a name"),
-        payee: Payee {
-            collector_id: OURS,
-            sponsor_id: None,
-            notification_url: None,
-        },
-        content: Content {
-            items: Items::new(vec![item]).expect("items"),
-            expires_in_seconds: 300,
-            metadata: None,
-            late_payment: None,
-        },
-        created_at: Timestamp(0),
-        expires_at: Timestamp(300_000),
-        late_payment: LatePayment::Report,
         status: Status::Shown,
-        shown_at: None,
         ended_at: None,
-        canceled_for: None,
-        payments: Vec::new(),
-        refunds: Vec::new(),
-        sightings: Vec::new(),
-        delivery: None,
-        overdue_at: None,
+        ..Order::new(
+            Reference::parse("T-1").expect("a reference"),
+            PosId::parse("P").expect("a name"),
+            AccountId::parse("main").expect("a name"),
+            Payee {
+                collector_id: OURS,
+                sponsor_id: None,
+                notification_url: None,
+            },
+            Content {
+                items: Items::new(vec![item]).expect("items"),
+                expires_in_seconds: 300,
+                metadata: None,
+                late_payment: None,
+            },
+            LatePayment::Report,
+            Timestamp(0),
+        )
     }
 }
 
