@@ -255,11 +255,15 @@ async fn spoil(sandbox: Arc<Sandbox>, mut dice: Dice) {
             lose: Chance::one_in(5),
             repeat: 3,
             reorder: Duration::from_millis(1_500),
-            too_many: Chance::one_in(40),
+            too_many: Chance::one_in(60),
             retry_after_seconds: 1,
-            broken: Chance::one_in(40),
-            cut_before: Chance::one_in(40),
-            cut_after: Chance::one_in(40),
+            broken: Chance::one_in(60),
+            cut_before: Chance::one_in(60),
+            // The worst: it was done, and nobody was told. At times several in a row, so that a whole call fails.
+            cut_after: Chance {
+                next: if long() && dice.one_in(3) { 6 } else { 0 },
+                one_in: 20,
+            },
             stale: if dice.one_in(3) { STALE } else { Duration::ZERO },
             ..Faults::default()
         };

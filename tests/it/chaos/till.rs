@@ -46,6 +46,8 @@ enum Play {
     InParts,
     /// A part only; then the controller cancels, or the time is up.
     Short,
+    /// Two pay a part each, on telephones of their own: together enough, and yet neither is closed.
+    PartsApart,
     PayAfterCancel,
     PayWhileCanceled,
     PayAfterReplaced,
@@ -53,13 +55,14 @@ enum Play {
     Nobody,
 }
 
-const PLAYS: [(u64, Play); 11] = [
+const PLAYS: [(u64, Play); 12] = [
     (30, Play::Pay),
     (12, Play::TwoPay),
     (6, Play::RejectedFirst),
     (6, Play::PendingFirst),
     (6, Play::InParts),
     (6, Play::Short),
+    (4, Play::PartsApart),
     (8, Play::PayAfterCancel),
     (8, Play::PayWhileCanceled),
     (6, Play::PayAfterReplaced),
@@ -91,7 +94,7 @@ impl Till {
                 play => play,
             };
             let seconds = match play {
-                Play::PayAroundExpiry | Play::Nobody | Play::Short => 3 + self.dice.below(6),
+                Play::PayAroundExpiry | Play::Nobody | Play::Short | Play::PartsApart => 3 + self.dice.below(6),
                 _ => 300,
             };
             self.push(seconds, late.is_some()).await;
@@ -162,6 +165,14 @@ impl Till {
                 self.moment().await;
                 if self.dice.one_in(2) {
                     self.cancel().await;
+                }
+            }
+            Play::PartsApart => {
+                let most = self.deal().amount - cents(1);
+                let second = self.scan().await;
+                self.pay(scan, Some(most)).await;
+                if let Some(second) = second {
+                    self.pay(second, Some(most)).await;
                 }
             }
             Play::PayAfterCancel => {
