@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::api::{self, Api, What};
 use super::station::{Pump, Station, Wire};
-use super::{micros, ratio};
+use super::{median, micros, ratio};
 
 /// As many as the configuration allows.
 const CALLS_PER_SECOND: u32 = 1_000;
@@ -27,31 +27,52 @@ struct Times {
     parts: [Vec<Duration>; 4],
 }
 
-pub fn run(orders: usize) {
+impl Times {
+    fn take(&mut self, more: Times) {
+        self.paid.extend(more.paid);
+        self.least.extend(more.least);
+        self.calls.extend(more.calls);
+        for (all, part) in self.parts.iter_mut().zip(more.parts) {
+            all.extend(part);
+        }
+    }
+}
+
+pub fn run(rounds: usize, orders: usize) {
     let api = Api::start();
     let station = Station::start(&api, CALLS_PER_SECOND);
     for at_once in [1, 8] {
-        print(at_once, measure(&station, &api, at_once, orders / at_once));
+        println!(
+            "| µs, {orders} orders a round, {at_once} at once | paid p50 | least p50 | ratio | paid p99 | least p99 | ratio |"
+        );
+        println!("| --- | ---: | ---: | ---: | ---: | ---: | ---: |");
+        let mut all = Times::default();
+        let mut ratios = Vec::new();
+        for round in 1..=rounds {
+            let mut times = measure(&station, &api, at_once, round, orders / at_once);
+            ratios.push(print(round, &mut times));
+            all.take(times);
+        }
+        let by_p50 = median(ratios.iter().map(|ratio| ratio.0).collect());
+        let by_p99 = median(ratios.iter().map(|ratio| ratio.1).collect());
+        println!("medians: {by_p50:.2} at p50, {by_p99:.2} at p99 (goal 1.5)\n");
+        if at_once == 1 {
+            print_parts(&mut all);
+        }
     }
     station.stop();
 }
 
-fn measure(station: &Station, api: &Api, at_once: usize, rounds: usize) -> Times {
+fn measure(station: &Station, api: &Api, at_once: usize, round: usize, orders: usize) -> Times {
     let together = Barrier::new(at_once);
-    let buyers = (0..at_once).map(|i| Buyer::new(station, api, at_once, i));
+    let buyers = (0..at_once).map(|i| Buyer::new(station, api, at_once, round * 10 + i));
     let buyers: Vec<_> = buyers.collect();
     std::thread::scope(|scope| {
-        let buy = |buyer: Buyer| scope.spawn(|| buyer.buy(api, &together, rounds));
+        let buy = |buyer: Buyer| scope.spawn(|| buyer.buy(api, &together, orders));
         let threads: Vec<_> = buyers.into_iter().map(buy).collect();
         let mut all = Times::default();
         for thread in threads {
-            let times = thread.join().expect("no panic");
-            all.paid.extend(times.paid);
-            all.least.extend(times.least);
-            all.calls.extend(times.calls);
-            for (all, part) in all.parts.iter_mut().zip(times.parts) {
-                all.extend(part);
-            }
+            all.take(thread.join().expect("no panic"));
         }
         all
     })
@@ -74,15 +95,15 @@ impl Buyer {
             api: Wire::tcp(api.address),
             disk: OpenOptions::new().create(true).append(true).open(file).expect("a file"),
             at_once,
-            first: (at_once * 100_000 + i * 10_000) as u64,
+            first: (at_once * 100_000 + i * 1_000) as u64,
         }
     }
 
-    fn buy(mut self, api: &Api, together: &Barrier, rounds: usize) -> Times {
+    fn buy(mut self, api: &Api, together: &Barrier, orders: usize) -> Times {
         let mut times = Times::default();
-        let orders = u32::try_from(self.at_once).expect("few");
-        let pace = Duration::from_secs(1) * CALLS * orders / CALLS_PER_SECOND;
-        for n in (self.first..).take(rounds) {
+        let at_once = u32::try_from(self.at_once).expect("few");
+        let pace = Duration::from_secs(1) * CALLS * at_once / CALLS_PER_SECOND;
+        for n in (self.first..).take(orders) {
             let begun = Instant::now();
             let target = self.pump.sell(n);
             together.wait();
@@ -129,31 +150,32 @@ fn divide(api: &Api, sent: Instant, told: Instant, times: &mut Times) {
     }
 }
 
-fn print(at_once: usize, mut times: Times) {
-    let (p50, p99) = (
-        ratio(&mut times.paid, &mut times.least, 50),
-        ratio(&mut times.paid, &mut times.least, 99),
-    );
+/// The ratios at p50 and p99.
+fn print(round: usize, times: &mut Times) -> (f64, f64) {
+    let Times { paid, least, .. } = times;
+    let (p50, p99) = (ratio(paid, least, 50), ratio(paid, least, 99));
+    let at = |times: &mut [Duration], percent| micros(times, percent);
     println!(
-        "| {} orders, {at_once} at once | p50 µs | p99 µs |\n| --- | ---: | ---: |",
-        times.paid.len()
+        "| {round} | {} | {} | {p50:.2} | {} | {} | {p99:.2} |",
+        at(paid, 50),
+        at(least, 50),
+        at(paid, 99),
+        at(least, 99)
     );
-    let row =
-        |name: &str, times: &mut [Duration]| println!("| {name} | {} | {} |", micros(times, 50), micros(times, 99));
-    row("notification to `order_paid`", &mut times.paid);
-    row("two calls + two fsyncs", &mut times.least);
-    println!("| ratio (goal 1.5) | {p50:.2} | {p99:.2} |");
-    row("of the least, the calls", &mut times.calls);
+    (p50, p99)
+}
+
+fn print_parts(times: &mut Times) {
+    println!("| where it goes, µs | p50 | p99 |\n| --- | ---: | ---: |");
     let names = [
-        "kept, and taken up: the first call comes",
-        "search and merchant order: the payment is asked for",
+        "kept and taken up: until the first call comes",
+        "search and merchant order: until the payment is asked for",
         "the payment is told",
         "settled and told",
     ];
-    for (name, part) in names.into_iter().zip(&mut times.parts) {
-        if !part.is_empty() {
-            row(name, part);
-        }
+    let parts = names.into_iter().zip(&mut times.parts);
+    for (name, part) in parts.chain([("the two calls of the least", &mut times.calls)]) {
+        println!("| {name} | {} | {} |", micros(part, 50), micros(part, 99));
     }
     println!();
 }
