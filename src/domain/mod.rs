@@ -15,4 +15,4 @@ mod settle;
 pub mod text;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -3,4 +3,4 @@
 mod laws;
 mod money;
 mod rules;
-mod world;
+pub(crate) mod world;

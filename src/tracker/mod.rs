@@ -10,6 +10,8 @@ mod look;
 mod metrics;
 mod refund;
 mod schedule;
+#[cfg(test)]
+mod simulator;
 mod verdict;
 mod work;
 

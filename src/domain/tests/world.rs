@@ -14,19 +14,19 @@ use crate::domain::payment::{Findings, Found, Oddity, Payment, RefundState, Reve
 use crate::domain::pos::{Mode, PollKey, Registration, State, Waiting, Word};
 use crate::domain::text::Text;
 
-pub(super) const START: Timestamp = Timestamp(1_700_000_000_000);
+pub(crate) const START: Timestamp = Timestamp(1_700_000_000_000);
 
 /// What is recorded, by POS and by folded reference, and how it came about.
-pub(super) struct World {
-    pub(super) pos: BTreeMap<PosId, State>,
-    pub(super) orders: BTreeMap<String, Order>,
-    pub(super) history: Vec<(PosId, Event, Timestamp)>,
-    pub(super) now: Timestamp,
-    pub(super) policy: LatePayment,
+pub(crate) struct World {
+    pub(crate) pos: BTreeMap<PosId, State>,
+    pub(crate) orders: BTreeMap<String, Order>,
+    pub(crate) history: Vec<(PosId, Event, Timestamp)>,
+    pub(crate) now: Timestamp,
+    pub(crate) policy: LatePayment,
 }
 
 impl World {
-    pub(super) fn new(policy: LatePayment) -> World {
+    pub(crate) fn new(policy: LatePayment) -> World {
         World {
             pos: BTreeMap::new(),
             orders: BTreeMap::new(),
@@ -36,15 +36,15 @@ impl World {
         }
     }
 
-    pub(super) fn state(&self, pos: &PosId) -> State {
+    pub(crate) fn state(&self, pos: &PosId) -> State {
         self.pos.get(pos).cloned().flatten()
     }
 
-    pub(super) fn order(&self, reference: &Reference) -> Option<&Order> {
+    pub(crate) fn order(&self, reference: &Reference) -> Option<&Order> {
         self.orders.get(&reference.folded())
     }
 
-    pub(super) fn apply(&mut self, pos: &PosId, command: &Command) -> Result<Vec<Event>, Refusal> {
+    pub(crate) fn apply(&mut self, pos: &PosId, command: &Command) -> Result<Vec<Event>, Refusal> {
         let state = self.state(pos);
         let known = command.reference().and_then(|reference| self.order(reference));
         let keys = match command {
@@ -85,7 +85,7 @@ impl World {
     }
 
     /// The command that a sentence means: see `rules` for the language.
-    pub(super) fn read(&self, pos: &PosId, sentence: &str) -> Command {
+    pub(crate) fn read(&self, pos: &PosId, sentence: &str) -> Command {
         let words: Vec<&str> = sentence.split(' ').collect();
         let has = |word: &str| words.contains(&word);
         let after = |word: &str| words.iter().position(|w| *w == word).map(|at| words[at + 1]);
@@ -197,19 +197,19 @@ impl World {
     }
 }
 
-pub(super) fn pos_id(name: &str) -> PosId {
+pub(crate) fn pos_id(name: &str) -> PosId {
     PosId::parse(name).expect("a name")
 }
 
-pub(super) fn reference(name: &str) -> Reference {
+pub(crate) fn reference(name: &str) -> Reference {
     Reference::parse(name).expect("a reference")
 }
 
-pub(super) fn ars(amount: &str) -> Money {
+pub(crate) fn ars(amount: &str) -> Money {
     Money::parse(amount, Currency::Ars).expect("an amount")
 }
 
-pub(super) fn keys_of(values: &[&str]) -> PollKey {
+pub(crate) fn keys_of(values: &[&str]) -> PollKey {
     PollKey::new(values).expect("keys")
 }
 
@@ -273,7 +273,7 @@ fn sighting(word: &str) -> Sighting {
     }
 }
 
-pub(super) fn registration() -> Registration {
+pub(crate) fn registration() -> Registration {
     Registration {
         account: AccountId::parse("main").expect("a name"),
         mode: Mode::Unattended,
@@ -285,7 +285,7 @@ pub(super) fn registration() -> Registration {
     }
 }
 
-pub(super) fn payee() -> Payee {
+pub(crate) fn payee() -> Payee {
     Payee {
         collector_id: 178_106_235,
         sponsor_id: None,
@@ -293,7 +293,7 @@ pub(super) fn payee() -> Payee {
     }
 }
 
-pub(super) fn content(amount: &str) -> Content {
+pub(crate) fn content(amount: &str) -> Content {
     let item = Item::plain(text("SUPER"), text("SUPER"), Quantity::ONE, ars(amount));
     Content {
         items: Items::new(vec![item]).expect("items"),
@@ -304,7 +304,7 @@ pub(super) fn content(amount: &str) -> Content {
 }
 
 /// An event in a few words.
-pub(super) fn told(event: &Event) -> String {
+pub(crate) fn told(event: &Event) -> String {
     let about = event
         .reference()
         .map(|reference| format!(" {reference}"))
@@ -367,7 +367,7 @@ fn ids(payments: &[Payment]) -> String {
 }
 
 /// What an order's event leaves of an order, from its beginning: the fold that a reader of the feed would do.
-pub(super) fn replay(history: &[(PosId, Event, Timestamp)]) -> (BTreeMap<PosId, State>, BTreeMap<String, Order>) {
+pub(crate) fn replay(history: &[(PosId, Event, Timestamp)]) -> (BTreeMap<PosId, State>, BTreeMap<String, Order>) {
     let mut pos: BTreeMap<PosId, State> = BTreeMap::new();
     let mut orders: BTreeMap<String, Order> = BTreeMap::new();
     for (id, event, at) in history {
