@@ -259,11 +259,8 @@ async fn spoil(sandbox: Arc<Sandbox>, mut dice: Dice) {
             retry_after_seconds: 1,
             broken: Chance::one_in(60),
             cut_before: Chance::one_in(60),
-            // The worst: it was done, and nobody was told. At times several in a row, so that a whole call fails.
-            cut_after: Chance {
-                next: if long() && dice.one_in(3) { 6 } else { 0 },
-                one_in: 20,
-            },
+            // The worst: it was done, and nobody was told.
+            cut_after: Chance::one_in(20),
             stale: if dice.one_in(3) { STALE } else { Duration::ZERO },
             ..Faults::default()
         };
