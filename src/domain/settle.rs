@@ -43,7 +43,8 @@ fn ledger(order: &Order, findings: &Findings) -> Vec<Line> {
         lines.push(Line {
             left: order.left_of(&payment),
             payment,
-            closed: found.is_none_or(|found| found.closed),
+            // What the API does not confirm now pays for nothing now.
+            closed: found.is_some_and(|found| found.closed),
             is_new: false,
         });
     }

@@ -30,6 +30,26 @@ fn only_a_closed_merchant_order_pays() {
 }
 
 #[test]
+fn what_the_api_does_not_confirm_now_pays_for_nothing() {
+    story(
+        LatePayment::Accept,
+        &[
+            ("push A 100", "ready A", "ready"),
+            ("pay A 1:100?", "partial 1 A", "ready"),
+            ("see A rejected:2", "rejected 2 A", "ready"),
+            ("pay A 3:40", "partial 3 A", "ready"),
+            ("expire A", "expired A, report late 1+3 A", "unavailable"),
+            ("see A rejected:4", "rejected 4 A", "unavailable"),
+            (
+                "pay A 1:100 3:40",
+                "late paid by 1 A, refund excess 40.00 3 A, back 3:40.00 A",
+                "unavailable",
+            ),
+        ],
+    );
+}
+
+#[test]
 fn what_went_back_before_it_was_seen_pays_nothing() {
     story(
         LatePayment::Report,

@@ -361,7 +361,7 @@ fn a_payment_that_is_told_twice_counts_once() {
         &[
             ("push A 100", "ready A", "ready"),
             ("pay A 1:50 1:50", "partial 1 A", "ready"),
-            ("pay A 2:50 2:50", "paid by 1+2 A", "unavailable"),
+            ("pay A 1:50 2:50 2:50", "paid by 1+2 A", "unavailable"),
         ],
     );
 }
@@ -389,7 +389,7 @@ fn amounts_whose_sum_cannot_be_written_still_pay() {
             ("push A 999999999999", "ready A", "ready"),
             ("pay A 1:600000000000", "partial 1 A", "ready"),
             (
-                "pay A 2:600000000000",
+                "pay A 1:600000000000 2:600000000000",
                 "paid by 1+2 A, refund excess 200000000001.00 2 A, back 2:200000000001.00 A",
                 "unavailable",
             ),
@@ -436,7 +436,7 @@ fn late_money_that_completes_short_money_is_accepted() {
             ("push A 100", "ready A", "ready"),
             ("expire A", "expired A", "unavailable"),
             ("pay A 1:40", "report late 1 A", "unavailable"),
-            ("pay A 2:60", "late paid by 1+2 A", "unavailable"),
+            ("pay A 1:40 2:60", "late paid by 1+2 A", "unavailable"),
         ],
     );
 }
