@@ -265,7 +265,8 @@ pub(super) fn not_delivered(
 ) -> Option<Event> {
     match (delivery, policy) {
         (Delivery::Failed { amount, .. }, DeliveryFailed::Refund) => {
-            let parts = newest_first(order, None, amount.unwrap_or(order.amount()));
+            // Of the first payments, which paid for it: what came beside them is an overpayment, with a policy of its own.
+            let parts = taken(order.payments.iter(), order, amount.unwrap_or(order.amount()));
             request(order, parts, &Cause::Delivery, now)
         }
         (Delivery::Failed { .. }, DeliveryFailed::Report) | (Delivery::Dispensed, _) => None,
@@ -332,15 +333,16 @@ fn total_left(order: &Order, of: Option<u64>) -> Money {
     })
 }
 
-/// `amount`, or what is left of it, taken from the payments: of the newest first, since the first was the one that paid.
-fn newest_first(order: &Order, of: Option<u64>, mut amount: Money) -> Vec<(u64, Money)> {
+/// Of the newest first, since the first was the one that paid.
+fn newest_first(order: &Order, of: Option<u64>, amount: Money) -> Vec<(u64, Money)> {
+    let wanted = |payment: &&Payment| of.is_none_or(|id| id == payment.id);
+    taken(order.payments.iter().rev().filter(wanted), order, amount)
+}
+
+/// `amount`, or what is left of it, taken from these payments one after the other.
+fn taken<'a>(payments: impl Iterator<Item = &'a Payment>, order: &Order, mut amount: Money) -> Vec<(u64, Money)> {
     let mut parts = Vec::new();
-    for payment in order
-        .payments
-        .iter()
-        .rev()
-        .filter(|payment| of.is_none_or(|id| id == payment.id))
-    {
+    for payment in payments {
         let left = order.left_of(payment);
         let part = if left.covers(amount) { amount } else { left };
         amount = amount.minus(part).unwrap_or(amount);

@@ -50,6 +50,30 @@ fn what_the_api_does_not_confirm_now_pays_for_nothing() {
 }
 
 #[test]
+fn what_was_not_delivered_goes_back_to_who_paid_first() {
+    story(
+        LatePayment::Report,
+        &[
+            ("push A 100", "ready A", "ready"),
+            (
+                "pay A 1:100 2:100",
+                "paid by 1 A, report excess 100.00 2 A",
+                "unavailable",
+            ),
+            ("failed A", "failed all A, back 1:100.00 A", "unavailable"),
+            ("push B 100", "ready B", "ready"),
+            ("pay B 3:60 4:40", "paid by 3+4 B", "unavailable"),
+            ("pay B 3:60 4:40 5:100", "report excess 100.00 5 B", "unavailable"),
+            (
+                "failed B amount 70",
+                "failed 70.00 B, back 3:60.00+4:10.00 B",
+                "unavailable",
+            ),
+        ],
+    );
+}
+
+#[test]
 fn what_went_back_before_it_was_seen_pays_nothing() {
     story(
         LatePayment::Report,
