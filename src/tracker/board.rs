@@ -65,7 +65,7 @@ pub(super) enum Ended {
     /// There is no such order: it was trimmed, or it never was.
     NoOrder,
     /// Nothing can be asked about it: the account has no token.
-    Mute,
+    Mute { refunds_wait: bool },
     Looked {
         order: Box<Order>,
         /// Mercado Pago does not know something of which it notified us.
@@ -204,10 +204,15 @@ impl Board {
                 watch.times = None;
                 watch.failures = 0;
             }
-            // A token may be configured yet: it is tried now and then.
-            Ended::Mute => {
+            // A token may be configured yet: it is tried now and then, for as long as there would be something to do.
+            Ended::Mute { refunds_wait } => {
                 watch.asked = Some(now.at);
-                watch.failures = u32::MAX;
+                let scheduled = watch.times.and_then(|times| times.next_look(watch.asked));
+                watch.failures = if *refunds_wait || scheduled.is_some() {
+                    u32::MAX
+                } else {
+                    0
+                };
             }
             Ended::Looked { order, .. } => {
                 watch.times = Some(Times::of(order));
@@ -282,6 +287,12 @@ impl Board {
             watch.overdue = Some(at);
             self.overdue.insert((at, key.clone()));
         }
+    }
+
+    /// That nobody has spoken of the product could not be told.
+    pub(super) fn tell_later(&mut self, key: &Key, at: Instant) {
+        self.watched.entry(key.clone()).or_default().overdue = Some(at);
+        self.overdue.insert((at, key.clone()));
     }
 
     fn hear_of_delivery(&mut self, key: &Key) {

@@ -108,6 +108,8 @@ enum Done {
     },
     /// An order's last look, and its end.
     Expired(Reference),
+    /// That nobody has spoken of the order's product could not be told.
+    Untold(Key),
     Aside,
 }
 
@@ -340,7 +342,7 @@ impl Desk {
                 match ended {
                     Ended::Looked { .. } => self.metrics.looked.increment(1),
                     Ended::Failed => self.metrics.failed.increment(1),
-                    Ended::NoOrder | Ended::Mute => {}
+                    Ended::NoOrder | Ended::Mute { .. } => {}
                 }
                 self.board.end(&key, &ended, hints, self.clock.now());
             }
@@ -348,6 +350,7 @@ impl Desk {
             Done::Expired(reference) => {
                 self.last_looks.remove(&reference);
             }
+            Done::Untold(key) => self.board.tell_later(&key, Instant::now() + limits::AGAIN_LAST),
             Done::Aside => {}
         }
     }

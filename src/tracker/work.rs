@@ -14,7 +14,7 @@ use crate::domain::hint::{Hint, Thing};
 use crate::domain::id::Reference;
 use crate::domain::order::Order;
 use crate::domain::payment::{Findings, Refund, RefundState};
-use crate::engine::{Expiring, Taken};
+use crate::engine::{Denied, Expiring, Taken};
 use crate::limits;
 
 impl Tools {
@@ -77,7 +77,7 @@ pub(super) async fn work(tools: &Tools, job: Job, now: Now) -> Done {
 /// Whether a notification is still to be answered after a look.
 fn is_open(ended: &Ended, taken: &Taken, now: Now) -> bool {
     match ended {
-        Ended::NoOrder | Ended::Mute => false,
+        Ended::NoOrder | Ended::Mute { .. } => false,
         Ended::Looked { unknown, .. } => *unknown && now.at.since(taken.at()) < limits::HINT_PATIENCE,
         Ended::Failed => true,
     }
@@ -89,7 +89,8 @@ async fn attend(tools: &Tools, key: &Key, hints: &[Taken], untried: &[u32]) -> R
     };
     let account = tools.accounts.get(&order.account);
     let Some(api) = account.as_ref().and_then(|account| tools.api(account)) else {
-        return Ok(Ended::Mute);
+        let refunds_wait = order.refunds_wait();
+        return Ok(Ended::Mute { refunds_wait });
     };
     let own = hints
         .iter()
@@ -165,15 +166,25 @@ async fn look_until_answered(tools: &Tools, key: &Key) {
 
 /// Says that nobody has spoken of an order's product.
 pub(super) async fn alarm(tools: &Tools, key: Key) -> Done {
-    if let Ok(Some(order)) = tools.order(&key).await {
+    match say_overdue(tools, &key).await {
+        Ok(()) => Done::Aside,
+        // The log holds no such order of this POS: nobody waits to hear of it.
+        Err(Failure::Denied(Denied::Refused(_))) => Done::Aside,
+        Err(failure) => {
+            warn!(reference = %key, %failure, "a product's silence could not be told yet");
+            Done::Untold(key)
+        }
+    }
+}
+
+async fn say_overdue(tools: &Tools, key: &Key) -> Result<(), Failure> {
+    if let Some(order) = tools.order(key).await? {
         let command = Command::Overdue {
             reference: order.reference,
         };
-        if let Err(denied) = tools.engine.submit(order.pos, command).await {
-            warn!(reference = %key, %denied, "a product's silence could not be told");
-        }
+        tools.engine.submit(order.pos, command).await?;
     }
-    Done::Aside
+    Ok(())
 }
 
 /// Finds out which order a notification is about, where its URL does not say so.

@@ -177,6 +177,33 @@ fn silence_is_overdue_once_unless_the_controller_speaks() {
     desk.seconds = 120;
     assert_eq!(desk.board.next_overdue(desk.instant()).as_deref(), Some("a"));
     assert!(desk.board.next_overdue(desk.instant()).is_none());
+    let key = key_of(&facts("A").reference);
+    desk.board.tell_later(&key, desk.instant() + limits::AGAIN_LAST);
+    assert!(desk.board.next_overdue(desk.instant()).is_none());
+    desk.seconds = 180;
+    assert_eq!(
+        desk.board.next_overdue(desk.instant()),
+        Some(key),
+        "what could not be told is told later"
+    );
+}
+
+#[test]
+fn without_a_token_only_what_is_to_be_done_is_kept_in_mind() {
+    for refunds_wait in [false, true] {
+        let mut desk = Desk::new();
+        desk.order(0, "A");
+        desk.happens(5, Event::OrderExpired(facts("A")));
+        let mut looks = 0;
+        while let Some(due) = desk.due().filter(|due| *due < 200_000) {
+            desk.seconds = due;
+            let job = desk.board.next_due(desk.instant()).expect("it is due");
+            desk.end(due, job, &Ended::Mute { refunds_wait });
+            looks += 1;
+        }
+        assert!(looks >= 60, "it is tried now and then: {looks}");
+        assert_eq!(desk.board.watched(), usize::from(refunds_wait));
+    }
 }
 
 #[test]
