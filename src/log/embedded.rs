@@ -23,9 +23,11 @@ use ring::digest;
 use ring::rand::SystemRandom;
 use rusqlite::config::DbConfig;
 use rusqlite::hooks::Wal;
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
 
 pub use batch::Batch;
+
+use batch::Transaction;
 pub use inbox::Kept;
 
 use reserve::Reserve;
@@ -290,10 +292,7 @@ impl Log {
     }
 
     fn try_commit<T>(&mut self, work: impl FnOnce(&mut Batch<'_>) -> Result<T, LogError>) -> Result<T, LogError> {
-        let transaction = self
-            .connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)
-            .map_err(failure)?;
+        let transaction = Transaction::begin(&self.connection).map_err(failure)?;
         let mut batch = Batch {
             transaction,
             changes: 0,

@@ -1,13 +1,53 @@
 //! What one commit reads and writes.
 
-use rusqlite::{OptionalExtension, Transaction, params};
+use std::ops::Deref;
+
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{checksum, failure, order, sum_of};
+use crate::domain::command::Event;
 use crate::domain::id::{PosId, Reference, Rev, Timestamp};
 use crate::domain::order::Order;
 use crate::domain::pos::PollKey;
 use crate::log::entry::{self, Entry};
 use crate::log::{Damage, LogError, Sum};
+
+/// A transaction whose beginning and end are prepared once. rusqlite's own would compile both for every push.
+pub(super) struct Transaction<'a> {
+    connection: &'a Connection,
+    is_open: bool,
+}
+
+impl<'a> Transaction<'a> {
+    pub(super) fn begin(connection: &'a Connection) -> rusqlite::Result<Transaction<'a>> {
+        connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        let is_open = true;
+        Ok(Transaction { connection, is_open })
+    }
+
+    pub(super) fn commit(mut self) -> rusqlite::Result<()> {
+        self.connection.prepare_cached("COMMIT")?.execute([])?;
+        self.is_open = false;
+        Ok(())
+    }
+}
+
+impl Deref for Transaction<'_> {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        self.connection
+    }
+}
+
+impl Drop for Transaction<'_> {
+    fn drop(&mut self) {
+        if self.is_open {
+            // A failed commit may have rolled back already; and what fails here, the next one meets.
+            let _ = self.connection.execute_batch("ROLLBACK");
+        }
+    }
+}
 
 /// One commit in the making. It sees its own writes.
 pub struct Batch<'a> {
@@ -74,19 +114,33 @@ impl Batch<'_> {
                 statement.execute(params![entry.seq, pos, entry.rev.0, entry.at.0, body, prev.0, sum.0])
             })
             .map_err(failure)?;
-        let keys = entry
-            .state_after
-            .as_ref()
-            .and_then(|pos| pos.registration.keys.as_ref());
-        self.transaction
-            .prepare_cached(
-                "INSERT INTO head (pos, seq, keys) VALUES (?1, ?2, ?3)
-                 ON CONFLICT (pos) DO UPDATE SET seq = excluded.seq, keys = excluded.keys",
-            )
-            .and_then(|mut statement| statement.execute(params![pos, entry.seq, keys.map(PollKey::joined)]))
-            .map_err(failure)?;
+        self.put_head(entry)?;
         self.changes += 1;
         Ok(sum)
+    }
+
+    /// Poll keys are written only where they may have changed: their index is one more page for every push.
+    fn put_head(&mut self, entry: &Entry) -> Result<(), LogError> {
+        let pos = entry.pos.as_str();
+        let is_of_registry = |event: &Event| matches!(event, Event::Registered(_) | Event::Changed(_) | Event::Removed);
+        let written = if entry.events.iter().any(is_of_registry) {
+            let state = entry.state_after.as_ref();
+            let keys = state.and_then(|pos| pos.registration.keys.as_ref());
+            self.transaction
+                .prepare_cached(
+                    "INSERT INTO head (pos, seq, keys) VALUES (?1, ?2, ?3)
+                     ON CONFLICT (pos) DO UPDATE SET seq = excluded.seq, keys = excluded.keys",
+                )
+                .and_then(|mut statement| statement.execute(params![pos, entry.seq, keys.map(PollKey::joined)]))
+        } else {
+            self.transaction
+                .prepare_cached(
+                    "INSERT INTO head (pos, seq) VALUES (?1, ?2) ON CONFLICT (pos) DO UPDATE SET seq = excluded.seq",
+                )
+                .and_then(|mut statement| statement.execute(params![pos, entry.seq]))
+        };
+        written.map_err(failure)?;
+        Ok(())
     }
 
     /// Records an order as it stands now.
