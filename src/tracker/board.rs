@@ -75,6 +75,21 @@ pub(super) enum Ended {
     Failed,
 }
 
+impl Watch {
+    /// How long after a failure it is tried again. Somebody stands before the machine of an open order: it is not left
+    /// alone for longer than if all went well.
+    fn pause(&self) -> Duration {
+        let is_open = self.times.is_some_and(|times| times.ended.is_none());
+        let is_mute = self.failures == u32::MAX;
+        let pause = pause(self.failures);
+        if is_open && !is_mute {
+            pause.min(limits::LOOK_WHILE_OPEN)
+        } else {
+            pause
+        }
+    }
+}
+
 impl Board {
     pub(super) fn watched(&self) -> usize {
         self.watched.len()
@@ -253,11 +268,13 @@ impl Board {
         }
         let by_schedule = watch.times.and_then(|times| times.next_look(watch.asked));
         let by_schedule = by_schedule.map(|at| Instant::from_std(now.instant_of(at)));
-        let again = (watch.failures > 0).then(|| Instant::from_std(now.instant) + pause(watch.failures));
+        let now = Instant::from_std(now.instant);
+        let again = (watch.failures > 0).then(|| now + watch.pause());
         let due = match (by_schedule, again) {
-            // While nothing can be learnt the schedule would only ask more often.
-            (Some(due), Some(again)) if watch.hints.is_empty() => Some(due.max(again)),
-            (Some(due), Some(again)) => Some(due.min(again)),
+            // A notification of what is not known yet: whichever is sooner.
+            (Some(due), Some(again)) if !watch.hints.is_empty() && due > now => Some(due.min(again)),
+            // While nothing can be learnt the schedule would only ask more often: a look that failed leaves it where it was.
+            (Some(due), Some(again)) => Some(due.max(again)),
             (due, again) => due.or(again),
         };
         if let Some(due) = due {

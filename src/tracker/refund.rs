@@ -103,3 +103,6 @@ fn key(order: &Order, refund: &Refund) -> Uuid {
     bytes.copy_from_slice(&digest.as_ref()[..16]);
     uuid::Builder::from_random_bytes(bytes).into_uuid()
 }
+
+#[cfg(test)]
+mod tests;

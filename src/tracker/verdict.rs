@@ -178,4 +178,4 @@ fn money(order: &Order, amount: Option<Decimal>) -> Option<Money> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -145,6 +145,21 @@ fn what_fails_is_tried_again_later_and_later() {
 }
 
 #[test]
+fn an_open_order_is_never_left_alone_for_longer_than_the_schedule() {
+    let mut desk = Desk::new();
+    desk.order(0, "A");
+    let mut waits = Vec::new();
+    for _ in 0..6 {
+        let due = desk.due().expect("it is tried again");
+        waits.push(due - desk.seconds);
+        desk.seconds = due;
+        let job = desk.board.next_due(desk.instant()).expect("it is due");
+        desk.end(due, job, &Ended::Failed);
+    }
+    assert_eq!(waits, [30, 1, 2, 4, 8, 10]);
+}
+
+#[test]
 fn a_refund_is_urgent_and_known_to_be_untried_once() {
     let mut desk = Desk::new();
     desk.happens(0, refund_requested("A"));

@@ -18,7 +18,7 @@ fn decimal(text: &str) -> Option<Decimal> {
     Some(text.parse().expect("a decimal"))
 }
 
-fn order() -> Order {
+pub(in crate::tracker) fn order() -> Order {
     let text = || Text::parse("SUPER").expect("text");
     let item = Item::plain(text(), Text::parse("SUPER").expect("text"), Quantity::ONE, ars("100"));
     Order {
