@@ -236,7 +236,8 @@ pub const EXPIRING: usize = 1_024;
 pub const LOOKS: usize = 16;
 /// Of these, for notifications that anybody could have sent.
 pub const LOOKS_UNTRUSTED: usize = 2;
-/// Payments that one look asks for, and things that it was notified of; the next look asks for the rest.
+/// Payments that one look asks for, those not yet recorded first, and things that it was notified of. An order whose
+/// price comes in more pieces is told piece by piece, and never becomes paid by itself.
 pub const PAYMENTS_PER_LOOK: usize = 16;
 /// What failed is tried again after this, and then after twice as long each time, up to a minute.
 pub const AGAIN_FIRST: Duration = Duration::from_secs(1);

@@ -14,6 +14,11 @@ use crate::mercadopago::{self, ApiError, RefundStatus};
 /// Codes of a payment that has nothing left to give back (`protocol.md` 7).
 const ALREADY: [&str; 2] = ["4296", "2063"];
 
+/// Codes that say that this refund cannot be made, under whichever status they come.
+const IMPOSSIBLE: [&str; 13] = [
+    "2024", "2032", "2085", "3024", "4040", "4041", "4211", "4248", "4291", "4293", "4294", "4295", "15016",
+];
+
 /// What became of it. `Requested`: nothing yet, it is to be pursued later. `tried`: it may have been asked for before.
 pub(super) async fn pursue(
     api: &Api<'_>,
@@ -85,6 +90,7 @@ fn failed(why: &str) -> RefundState {
 /// A refusal that another try will not change. A key that is in use, or a token that is not good now, may be.
 fn is_final(error: &ApiError) -> bool {
     match error {
+        error if IMPOSSIBLE.iter().any(|code| error.has_code(code)) => true,
         ApiError::Refused(complaint) => complaint.status != 409 && !error.may_pass(),
         ApiError::NotFound(_) => true,
         _ => false,

@@ -29,7 +29,9 @@ pub(super) fn questions(order: &Order, merchant_orders: &[MerchantOrder]) -> Vec
         .filter(|payment| is_question(order, payment))
         .filter_map(|payment| payment.id)
         .collect();
-    asked.sort_unstable();
+    let is_recorded = |id: &u64| order.payments.iter().any(|known| known.id == *id);
+    // What nobody knows of yet goes first: it must at least be told.
+    asked.sort_unstable_by_key(|id| (is_recorded(id), *id));
     asked.dedup();
     asked.truncate(limits::PAYMENTS_PER_LOOK);
     asked

@@ -29,3 +29,26 @@ fn each_refund_has_a_key_of_its_own_and_always_the_same() {
     };
     assert_ne!(first, key(&elsewhere, &refund(1, 7, "10")));
 }
+
+#[test]
+fn a_refusal_is_final_by_its_code_and_not_by_its_status() {
+    let complaint = |status, code: &str| {
+        Box::new(mercadopago::Complaint {
+            status,
+            error: None,
+            message: None,
+            causes: vec![mercadopago::Cause {
+                code: Some(code.into()),
+                description: None,
+            }],
+        })
+    };
+    assert!(is_final(&ApiError::Unauthorized(complaint(401, "4040"))));
+    assert!(
+        !is_final(&ApiError::Unauthorized(complaint(401, "401"))),
+        "a token can be mended"
+    );
+    assert!(is_final(&ApiError::Refused(complaint(400, "1"))));
+    assert!(!is_final(&ApiError::Refused(complaint(409, "1"))), "the key is in use");
+    assert!(!is_final(&ApiError::Unavailable(complaint(500, "1"))));
+}

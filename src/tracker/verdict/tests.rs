@@ -304,6 +304,8 @@ fn only_what_is_new_or_not_as_recorded_is_asked_for() {
     };
     let again = merchant_order(vec![of(1, PaymentStatus::Approved, "30")]);
     assert_eq!(questions(&open, &[again]), [1], "before it is paid all is verified");
+    let both = merchant_order(vec![told(1, PaymentStatus::Approved), told(2, PaymentStatus::Approved)]);
+    assert_eq!(questions(&open, &[both]), [2, 1], "what is not recorded goes first");
     let many: Vec<_> = (1..100).map(|id| told(id, PaymentStatus::Approved)).collect();
     assert_eq!(
         questions(&order(), &[merchant_order(many)]).len(),

@@ -428,10 +428,14 @@ pub struct Event {
 impl Feed {
     /// The next event; none once the stream has ended.
     pub async fn next_or_end(&mut self) -> Option<Event> {
-        while self.sent.is_empty() {
-            self.fill().await?;
-        }
-        let text = self.sent.pop_front().expect("looked at just now");
+        // A comment is a heartbeat.
+        let text = loop {
+            match self.sent.pop_front() {
+                Some(text) if text.starts_with(':') => {}
+                Some(text) => break text,
+                None => self.fill().await?,
+            }
+        };
         let field = |name: &str| {
             text.lines()
                 .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
