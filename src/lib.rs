@@ -30,6 +30,8 @@ pub mod poll;
 
 pub mod sandbox;
 
+pub mod client;
+pub mod demo;
 pub mod qr;
 
 pub mod app;

@@ -290,6 +290,8 @@ pub const SANDBOX_SENDING: usize = 64;
 /// What happened, kept for whoever asks; and what was wrong with what we were sent.
 pub const SANDBOX_EVENTS: usize = 10_000;
 pub const SANDBOX_VIOLATIONS: usize = 1_000;
+/// Bytes of a body that an event shows. A merchant order with two payments has some 2 KiB.
+pub const SANDBOX_QUOTE: usize = 4 * 1024;
 /// How old a stale search can be: older states of merchant orders are forgotten.
 pub const SANDBOX_STALE: Duration = Duration::from_secs(3_600);
 /// Rows of one page of a search.
@@ -297,6 +299,35 @@ pub const SANDBOX_PAGE: usize = 100;
 /// Jobs of the process that has it in itself.
 pub const SANDBOX_JOBS: usize = 1_024;
 pub const SANDBOX_CONNECTIONS: usize = 1_024;
+
+// --- the demo --------------------------------------------------------------------------------------------------
+
+/// Browsers that look at its page. Each holds one for the stream of what happens, and a few more for a moment.
+pub const DEMO_CONNECTIONS: usize = 64;
+/// What a visitor does is a few words.
+pub const DEMO_BODY_BYTES: usize = 1024;
+/// Lines of the protocol that are kept for who comes later, and bytes of each body they show.
+pub const DEMO_LINES: usize = 500;
+pub const DEMO_QUOTE: usize = 6 * 1024;
+/// Lines that one chunk of a page's stream holds, and chunks that wait for a slow page.
+pub const DEMO_CHUNK_LINES: usize = 50;
+pub const DEMO_CHUNKS: usize = 2;
+/// Calls of one machine that wait while the server is away. Past it a visitor is told to wait.
+pub const DEMO_CALLS: usize = 32;
+/// What became of one sale: more than all that can go wrong with it at once.
+pub const DEMO_NEWS: usize = 24;
+/// A killed server stays away for this long, so that it is seen.
+pub const DEMO_DOWN: Duration = Duration::from_secs(3);
+/// From the start of the server's process until it serves.
+pub const DEMO_START: Duration = Duration::from_secs(20);
+/// Starts that may fail in a row.
+pub const DEMO_STARTS: u32 = 3;
+/// The server's own end, before it is killed.
+pub const DEMO_END: Duration = Duration::from_secs(5);
+/// The pause of a machine whose call was not answered, and of whoever follows a feed that broke off.
+pub const DEMO_AGAIN: Duration = Duration::from_millis(400);
+/// How long something is waited for that a telephone or the server is to do, within what a button does.
+pub const DEMO_PATIENCE: Duration = Duration::from_secs(20);
 
 // --- the log ----------------------------------------------------------------------------------------------------
 

@@ -1,12 +1,11 @@
 //! How a command ends: what went wrong, what to do next, and the exit code. Nothing here knows what was asked.
 
-use std::fmt::{self, Write as _};
+use std::fmt::Write as _;
 use std::io;
 use std::process::ExitCode;
 
-use serde::Deserialize;
-
 use crate::app::StartError;
+use crate::client::{self, Problem};
 use crate::config::Fault;
 use crate::mercadopago::ApiError;
 
@@ -129,19 +128,10 @@ impl Failure {
         self
     }
 
-    /// Whether the same may be answered otherwise in a moment.
-    pub fn passes(&self) -> bool {
-        match self {
-            Failure::Unreachable { .. } => true,
-            Failure::Refused(problem) => matches!(problem.code.as_str(), "busy" | "shutting_down"),
-            _ => false,
-        }
-    }
-
     /// What to do next, where there is something.
     pub fn advice(&self) -> Option<String> {
         match self {
-            Failure::Refused(problem) => problem.advice(),
+            Failure::Refused(problem) => advice_on(problem),
             Failure::MercadoPago { next, .. } => next.clone(),
             Failure::Unreachable { .. } => {
                 Some("is `surtidor serve` running? `--socket`, SURTIDOR_SOCKET or `--url` say where to look".into())
@@ -151,89 +141,53 @@ impl Failure {
     }
 }
 
+impl From<client::Error> for Failure {
+    fn from(error: client::Error) -> Failure {
+        match error {
+            client::Error::Refused(problem) => Failure::Refused(problem),
+            client::Error::Unreachable { server, why } => Failure::Unreachable { server, why },
+            client::Error::Unasked(why) => Failure::Usage(why),
+        }
+    }
+}
+
 fn lines(faults: &[Fault]) -> String {
     faults.iter().map(Fault::to_string).collect::<Vec<_>>().join("\n")
 }
 
-/// The server's refusal, as it came (RFC 9457), or what can be said of an answer that is none.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub struct Problem {
-    pub code: String,
-    pub title: String,
-    pub detail: String,
-    pub status: u16,
-    pub pointer: Option<String>,
-    /// The answer's `Retry-After`.
-    #[serde(skip)]
-    pub retry_after: Option<String>,
-    /// The document itself, for `--json`.
-    #[serde(skip)]
-    pub text: String,
-}
-
-impl Problem {
-    pub fn read(status: u16, retry_after: Option<String>, text: &str) -> Problem {
-        let said: Problem = serde_json::from_str(text).unwrap_or_default();
-        Problem {
-            status,
-            retry_after,
-            text: text.into(),
-            ..said
+/// What to do about a refusal, where there is something.
+fn advice_on(problem: &Problem) -> Option<String> {
+    let next = match problem.code.as_str() {
+        "pos_unknown" => "`surtidor pos list` shows those registered, `surtidor pos add` registers one",
+        "order_open" => {
+            "`surtidor pos show` shows the order, `surtidor order cancel` ends it, `order push --replace` replaces it"
         }
-    }
-
-    fn advice(&self) -> Option<String> {
-        let next = match self.code.as_str() {
-            "pos_unknown" => "`surtidor pos list` shows those registered, `surtidor pos add` registers one",
-            "order_open" => {
-                "`surtidor pos show` shows the order, `surtidor order cancel` ends it, `order push --replace` replaces it"
-            }
-            "order_none" => "`surtidor pos show` shows the point of sale, `surtidor order list --pos` what it had",
-            "order_unknown" => "`surtidor order list` shows those there are",
-            "order_paid" => "release the product, then tell it with `surtidor order deliver`",
-            "order_not_paid" => "`surtidor order show` tells its status; `surtidor watch` tells when it is paid",
-            "refund_key_used" => "leave `--key` out: this is another refund",
-            "refund_nothing_left" | "payment_unknown" => "`surtidor order show` tells what was paid and what went back",
-            "account_without_token" => "configure the account's `access_token_file`, then reload the server",
-            "delivery_contradicts" => "`surtidor order show` tells what was reported first",
-            "reference_used" => "choose another `--reference`; `surtidor order show` shows the order that has this one",
-            "keys_taken" => "`surtidor pos list` shows who has them",
-            "account_unknown" => "name one of the server's `[[account]]` with `--account`",
-            "events_trimmed" => "`--after 0` begins with the oldest event kept",
-            "unauthorized" => "give the token of the server's `control.token_file` with `--token-file`",
-            "storage_full" => "make room on the disk of the data folder; the server goes on by itself",
-            "log_failed" => "the server cannot write any more: see its log, then start it again",
-            "busy" => {
-                return Some(format!(
-                    "try again in {} s",
-                    self.retry_after.as_deref().unwrap_or("a few")
-                ));
-            }
-            "shutting_down" => "the server is ending; try again when it is back",
-            "" => "what answered is no Surtidor server: check `--socket` or `--url`",
-            _ => return None,
-        };
-        Some(next.into())
-    }
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.code.is_empty() {
-            return write!(f, "the answer was HTTP {} without a reason", self.status);
+        "order_none" => "`surtidor pos show` shows the point of sale, `surtidor order list --pos` what it had",
+        "order_unknown" => "`surtidor order list` shows those there are",
+        "order_paid" => "release the product, then tell it with `surtidor order deliver`",
+        "order_not_paid" => "`surtidor order show` tells its status; `surtidor watch` tells when it is paid",
+        "refund_key_used" => "leave `--key` out: this is another refund",
+        "refund_nothing_left" | "payment_unknown" => "`surtidor order show` tells what was paid and what went back",
+        "account_without_token" => "configure the account's `access_token_file`, then reload the server",
+        "delivery_contradicts" => "`surtidor order show` tells what was reported first",
+        "reference_used" => "choose another `--reference`; `surtidor order show` shows the order that has this one",
+        "keys_taken" => "`surtidor pos list` shows who has them",
+        "account_unknown" => "name one of the server's `[[account]]` with `--account`",
+        "events_trimmed" => "`--after 0` begins with the oldest event kept",
+        "unauthorized" => "give the token of the server's `control.token_file` with `--token-file`",
+        "storage_full" => "make room on the disk of the data folder; the server goes on by itself",
+        "log_failed" => "the server cannot write any more: see its log, then start it again",
+        "busy" => {
+            return Some(format!(
+                "try again in {} s",
+                problem.retry_after.as_deref().unwrap_or("a few")
+            ));
         }
-        let said = if self.detail.is_empty() {
-            &self.title
-        } else {
-            &self.detail
-        };
-        write!(f, "{said}")?;
-        if let Some(pointer) = self.pointer.as_deref().filter(|pointer| !pointer.is_empty()) {
-            write!(f, " at {pointer}")?;
-        }
-        write!(f, " ({})", self.code)
-    }
+        "shutting_down" => "the server is ending; try again when it is back",
+        "" => "what answered is no Surtidor server: check `--socket` or `--url`",
+        _ => return None,
+    };
+    Some(next.into())
 }
 
 #[cfg(test)]

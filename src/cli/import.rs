@@ -11,9 +11,9 @@ use serde_json::json;
 use serde_json::value::RawValue;
 use tokio::task::JoinSet;
 
-use super::client::{Answer, Session};
 use super::pos::Registration;
 use super::{Failure, Screen, body};
+use crate::client::{self, Answer, Session};
 use crate::domain::id::PosId;
 use crate::limits::IMPORT_IN_FLIGHT;
 
@@ -212,7 +212,7 @@ impl Tally {
         &mut self,
         line: u64,
         pos: &str,
-        answer: Result<Answer, Failure>,
+        answer: Result<Answer, client::Error>,
         json: bool,
         screen: &mut Screen<'_>,
     ) -> Result<(), Failure> {
@@ -226,15 +226,15 @@ impl Tally {
                 }
                 Ok(())
             }
-            Err(Failure::Refused(problem)) if json => {
+            Err(client::Error::Refused(problem)) if json => {
                 self.failed += 1;
                 let problem = serde_json::from_str::<&RawValue>(&problem.text).ok();
                 let row = json!({ "line": line, "pos": pos, "result": "failed", "problem": problem });
                 Ok(screen.json(&row.to_string())?)
             }
-            Err(Failure::Refused(problem)) => self.wrong(line, pos, &problem.to_string(), json, screen),
+            Err(client::Error::Refused(problem)) => self.wrong(line, pos, &problem.to_string(), json, screen),
             // The server is gone: the rows that follow would all fail alike.
-            Err(failure) => Err(failure),
+            Err(error) => Err(error.into()),
         }
     }
 

@@ -2,8 +2,8 @@
 //! ask the server over its control socket and show what it says.
 
 mod check;
-mod client;
 mod completions;
+mod demo;
 mod exit;
 mod import;
 mod lease;
@@ -14,7 +14,6 @@ mod sandbox;
 mod screen;
 mod serve;
 mod settings;
-mod sse;
 mod state;
 mod sync;
 mod url;
@@ -34,11 +33,11 @@ use std::sync::Arc;
 use clap::{Args, Parser, Subcommand};
 use serde::de::DeserializeOwned;
 
-use client::{Pages, Place, Session};
 pub use exit::{Exit, Failure};
 pub use screen::Screen;
 use screen::{Cell, Table};
 
+use crate::client::{self, Pages, Place, Session};
 use crate::config;
 
 /// The process's environment, as `config` reads it.
@@ -57,6 +56,7 @@ pub struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Demo(demo::DemoArgs),
     Serve(serve::ServeArgs),
     Check(check::CheckArgs),
     Pos(pos::PosArgs),
@@ -109,7 +109,7 @@ impl Options {
         };
         let token = std::fs::read_to_string(file);
         let token = token.map_err(|error| Failure::Usage(format!("cannot read {}: {error}", file.display())))?;
-        Place::tcp(url, &token)
+        Ok(Place::tcp(url, &token)?)
     }
 
     /// Opens a session and runs `work` with it to its end.
@@ -127,6 +127,7 @@ impl Options {
 /// Does what was asked.
 pub fn run(cli: Cli, env: &Environment, screen: &mut Screen<'_>) -> Result<(), Failure> {
     match cli.command {
+        Command::Demo(args) => demo::run(args, env, screen),
         Command::Serve(args) => serve::run(args, env, screen),
         Command::Check(args) => check::run(args, env, screen),
         Command::Pos(args) => pos::run(args, env, screen),

@@ -8,10 +8,10 @@ use clap::{Args, Subcommand};
 use hyper::Method;
 use serde::Serialize;
 
-use super::client::{Answer, Pages, Session};
 use super::screen::{Cell, Table};
 use super::wire::{Delivery, Item, Order, Payment, Refund};
 use super::{Environment, Failure, Options, Screen, body, show_rows};
+use crate::client::{Answer, Pages, Session};
 use crate::domain::id::{IdempotencyKey, PosId, Reference};
 use crate::limits;
 

@@ -7,7 +7,6 @@ use clap::{Args, Subcommand};
 use hyper::Method;
 use serde::Serialize;
 
-use super::client::{Pages, Session, parse};
 use super::import::{self, ImportArgs};
 use super::provision::{self, ProvisionArgs};
 use super::screen::{Cell, Table};
@@ -15,6 +14,7 @@ use super::sync::{self, SyncArgs};
 use super::url::{self, UrlArgs};
 use super::wire::{Order, Pos};
 use super::{Environment, Failure, Options, Screen, body, show_rows};
+use crate::client::{Pages, Session, parse};
 use crate::domain::id::PosId;
 
 /// Registers points of sale, and shows them

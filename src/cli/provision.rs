@@ -10,10 +10,10 @@ use hyper::Method;
 use rust_decimal::Decimal;
 use serde_json::json;
 
-use super::client::Session;
 use super::wanted::{Merchant, Merchants, Wanted, WantedArgs, refused};
 use super::wire::Pos;
 use super::{Failure, Screen, body, pos};
+use crate::client::Session;
 use crate::domain::id::{ExternalPosId, ExternalStoreId, PosId};
 use crate::mercadopago::{self, ApiError, Client, Location, NewPos, NewStore};
 use crate::qr::Code;

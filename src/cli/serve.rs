@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 
 use clap::{Args, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
 use super::settings::Settings;
@@ -31,6 +32,9 @@ pub struct ServeArgs {
     /// How log lines look: text on a terminal and JSON elsewhere, or one of them always [default: SURTIDOR_LOG_FORMAT, else auto]
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<Format>,
+    /// End when standard input is closed, so as not to outlive the program that holds its other end
+    #[arg(long)]
+    end_with_stdin: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -41,7 +45,11 @@ enum Format {
 }
 
 pub fn run(args: ServeArgs, env: &Environment, screen: &mut Screen<'_>) -> Result<(), Failure> {
-    let ServeArgs { settings, log_format } = args;
+    let ServeArgs {
+        settings,
+        log_format,
+        end_with_stdin,
+    } = args;
     let format = match (log_format, env.get("SURTIDOR_LOG_FORMAT")) {
         (Some(format), _) => format,
         (None, None) => Format::Auto,
@@ -57,6 +65,7 @@ pub fn run(args: ServeArgs, env: &Environment, screen: &mut Screen<'_>) -> Resul
     // Signals are heard from here on: one that comes while we start is not lost.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut signals = runtime.block_on(async { Signals::new() })?;
+    let stdin = if end_with_stdin { Some(stdin_closes()?) } else { None };
     let account = config.accounts.first().map(|account| account.id.to_string());
     let keys = config.poll.keys.clone();
     let path = config.poll.path.clone();
@@ -64,7 +73,7 @@ pub fn run(args: ServeArgs, env: &Environment, screen: &mut Screen<'_>) -> Resul
     info!(version = env!("CARGO_PKG_VERSION"), account, "started");
     welcome(screen, app.addresses(), &path, &keys)?;
 
-    let end = runtime.block_on(wait(&app, &mut signals, || settings.clone().load(env)));
+    let end = runtime.block_on(wait(&app, &mut signals, stdin, || settings.clone().load(env)));
     info!("stopping: what is in flight is finished first");
     let orderly = app.stop();
     match end {
@@ -173,12 +182,25 @@ impl Signals {
 }
 
 /// Until somebody ends it, or the log fails.
-async fn wait(app: &App, signals: &mut Signals, load: impl Fn() -> Result<(Config, Vec<Warning>), Failure>) -> End {
+async fn wait(
+    app: &App,
+    signals: &mut Signals,
+    stdin: Option<oneshot::Receiver<()>>,
+    load: impl Fn() -> Result<(Config, Vec<Warning>), Failure>,
+) -> End {
     let mut condition = app.condition();
+    let closed = async {
+        match stdin {
+            Some(stdin) => drop(stdin.await),
+            None => std::future::pending().await,
+        }
+    };
+    tokio::pin!(closed);
     loop {
         tokio::select! {
             _ = signals.term.recv() => return End::Asked,
             _ = signals.int.recv() => return End::Asked,
+            () = &mut closed => return End::Asked,
             _ = signals.hup.recv() => reload(app, load()).await,
             changed = condition.changed() => {
                 if changed.is_err() {
@@ -190,6 +212,18 @@ async fn wait(app: &App, signals: &mut Signals, load: impl Fn() -> Result<(Confi
             }
         }
     }
+}
+
+/// Told, by being dropped, once standard input is closed. The thread reads by itself: such a read cannot be called off, and
+/// must not hold up another end.
+fn stdin_closes() -> std::io::Result<oneshot::Receiver<()>> {
+    let (open, closed) = oneshot::channel::<()>();
+    std::thread::Builder::new().name("stdin".into()).spawn(move || {
+        let _until_here = open;
+        // An error is an end, too.
+        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+    })?;
+    Ok(closed)
 }
 
 async fn reload(app: &App, loaded: Result<(Config, Vec<Warning>), Failure>) {

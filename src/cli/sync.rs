@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use clap::Args;
 use serde_json::json;
 
-use super::client::Session;
 use super::screen::{Cell, Table};
 use super::wanted::{Difference, Merchant, Merchants, WantedArgs, refused};
 use super::wire::Pos;
 use super::{Failure, Screen, pos};
+use crate::client::Session;
 use crate::domain::id::{ExternalPosId, ExternalStoreId, PosId};
 use crate::mercadopago::{self, Client};
 

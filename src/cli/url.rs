@@ -6,10 +6,10 @@ use clap::Args;
 use hyper::Uri;
 use serde_json::json;
 
-use super::client::{Session, encode};
 use super::settings::ConfigFile;
 use super::wire::Pos;
 use super::{Environment, Failure, Screen};
+use crate::client::{Session, encode};
 use crate::config::{Config, Secret};
 use crate::domain::id::PosId;
 use crate::table::UrlSecrets;

@@ -8,11 +8,11 @@ use hyper::body::Incoming;
 use serde::Deserialize;
 use tokio::time::{sleep, timeout};
 
-use super::client::{Place, Session, parse};
 use super::screen::{Cell, Table, Tint};
-use super::sse::{Events, Garbled, Sent};
 use super::wire::Event;
 use super::{Environment, Failure, Options, Screen};
+use crate::client::sse::{Events, Garbled, Sent};
+use crate::client::{self, Place, Session, parse};
 use crate::domain::id::PosId;
 use crate::limits::{WATCH_PAUSE, WATCH_SILENCE, WATCH_TRIES};
 
@@ -93,22 +93,22 @@ impl Watch<'_, '_> {
         }
     }
 
-    async fn open(&self, session: Session) -> Result<Incoming, Failure> {
+    async fn open(&self, session: Session) -> Result<Incoming, client::Error> {
         session
             .stream(&format!("/v1/events?after={}{}", self.after, self.pos))
             .await
     }
 
     /// Looks for the server again, until it is back or was away for too long.
-    async fn again(&self, place: &Arc<Place>) -> Result<Incoming, Failure> {
+    async fn again(&self, place: &Arc<Place>) -> Result<Incoming, client::Error> {
         let mut tries = 0;
         loop {
             let opened = match Session::open(place.clone()).await {
                 Ok(session) => self.open(session).await,
-                Err(failure) => Err(failure),
+                Err(error) => Err(error),
             };
             match opened {
-                Err(failure) if failure.passes() && tries < WATCH_TRIES => sleep(WATCH_PAUSE).await,
+                Err(error) if error.passes() && tries < WATCH_TRIES => sleep(WATCH_PAUSE).await,
                 opened => return opened,
             }
             tries += 1;

@@ -211,6 +211,11 @@ pub fn environment() -> BTreeMap<String, String> {
         .collect()
 }
 
+/// This program's own file, for who starts it once more.
+pub fn program() -> std::io::Result<PathBuf> {
+    std::env::current_exe()
+}
+
 /// Where a server without a configuration file has its control socket, if the same user asks.
 pub fn default_socket() -> Option<PathBuf> {
     let home = Home::of(is_root(), &environment());

@@ -35,6 +35,27 @@ pub fn tcp_shared(address: SocketAddr, count: usize) -> io::Result<Vec<std::net:
     std::iter::once(Ok(first)).chain(others).collect()
 }
 
+/// A free loopback port, kept from others for as long as this lives. Only a listener that shares its address can have it,
+/// and one that comes after it, too.
+pub struct Reserved {
+    socket: Socket,
+}
+
+impl Reserved {
+    pub fn new() -> io::Result<Reserved> {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        socket.set_reuse_port(true)?;
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())?;
+        Ok(Reserved { socket })
+    }
+
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        let address = self.socket.local_addr()?.as_socket();
+        address.ok_or_else(|| io::Error::other("a TCP socket has a port"))
+    }
+}
+
 /// A source of connections.
 #[allow(async_fn_in_trait, reason = "faces run on one thread, so no future needs to be Send")]
 pub trait Accept {
@@ -75,6 +96,19 @@ mod tests {
             .map(|l| l.local_addr().expect("bound").port())
             .collect();
         assert!(ports[0] != 0 && ports.iter().all(|port| *port == ports[0]));
+    }
+
+    #[test]
+    fn a_reserved_port_is_had_only_by_who_shares_it() {
+        let reserved = Reserved::new().expect("loopback");
+        let address = reserved.address().expect("bound");
+        assert!(tcp(address, Sharing::Alone).is_err());
+        for _ in 0..2 {
+            let listener = tcp(address, Sharing::Shared).expect("it is kept for this");
+            std::net::TcpStream::connect(address).expect("it listens");
+            drop(listener);
+            assert!(std::net::TcpStream::connect(address).is_err(), "nobody listens");
+        }
     }
 
     #[test]

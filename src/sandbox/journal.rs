@@ -83,6 +83,12 @@ impl Journal {
     }
 }
 
+/// The beginning of a body, as an event shows it.
+pub fn quote(body: &[u8]) -> Json {
+    let text = String::from_utf8_lossy(body);
+    text[..text.floor_char_boundary(limits::SANDBOX_QUOTE)].into()
+}
+
 impl Event {
     pub fn json(&self) -> Json {
         object([

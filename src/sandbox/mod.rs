@@ -227,6 +227,14 @@ impl Sandbox {
             .await
     }
 
+    /// The same, as soon as there is one.
+    pub async fn next_events(&self, after: u64) -> Result<Vec<Event>, Refused> {
+        let mut happened = self.happened.clone();
+        // An error is the sandbox's end, which the question is answered with.
+        let _ = happened.wait_for(|newest| *newest > after).await;
+        self.events(after).await
+    }
+
     // --- faults ---------------------------------------------------------------------------------------------
 
     /// From now on these, and no others.

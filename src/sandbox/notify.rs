@@ -9,6 +9,7 @@ use tokio::time::{sleep, timeout};
 
 use super::api::intent_json;
 use super::client;
+use super::journal::quote;
 use super::json::{Json, object};
 use super::settings::{Flavour, Stamp};
 use super::sign::{hex, signature};
@@ -335,6 +336,7 @@ fn facts(message: &Message, more: &[(&str, Json)]) -> Json {
         ("topic".to_owned(), message.topic.into()),
         ("id".to_owned(), message.id.as_str().into()),
         ("url".to_owned(), message.url.as_str().into()),
+        ("sent".to_owned(), quote(&message.body)),
     ];
     facts.extend(more.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
     Json::Object(facts)

@@ -9,6 +9,7 @@ use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::client;
+use super::journal::quote;
 use super::json::{Json, object};
 use super::notify;
 use super::order::{Order, Payment, Status};
@@ -272,10 +273,9 @@ async fn ask_url(sim: &Simulator, scan: &Scan, account: &Account) -> Option<Orde
             poll::read(&answer, account)
         }
     };
-    let status = asked
-        .ok()
-        .and_then(Result::ok)
-        .map_or(0, |answer| u64::from(answer.status));
+    let answer = asked.ok().and_then(Result::ok);
+    let status = answer.as_ref().map_or(0, |answer| u64::from(answer.status));
+    let body = answer.map_or(Json::Null, |answer| quote(&answer.body));
     let seen = read.and_then(|seen| same_dialect(sim, scan.id, seen));
     let (said, order) = match seen {
         Ok(Seen::Waiting(_, word)) => (word, None),
@@ -297,6 +297,7 @@ async fn ask_url(sim: &Simulator, scan: &Scan, account: &Account) -> Option<Orde
         ("url", url.into()),
         ("status", status.into()),
         ("said", said.into()),
+        ("answer", body),
     ];
     sim.tell("poll", object(facts));
     order

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// Each room, the rooms that it may use, and why where the reason is not plain from the design.
 #[rustfmt::skip]
-const ARROWS: [(&str, &str, &str); 23] = [
+const ARROWS: [(&str, &str, &str); 25] = [
     ("limits",    "", "numbers only"),
     ("domain",    "limits", "the rules must run a million times in a test"),
     ("seal",      "domain limits", "pure, but for HMAC"),
@@ -29,7 +29,9 @@ const ARROWS: [(&str, &str, &str); 23] = [
     ("sandbox",   "clock limits net", "a simulated Mercado Pago: our own client and rules must not be mirrored in it"),
     ("qr",        "limits", "a picture becomes modules, and modules pictures"),
     ("app",       "admin clock config control domain engine feed limits log mercadopago net notify poll seal table telemetry tracker", "builds all"),
-    ("cli",       "app config domain engine limits mercadopago qr sandbox table telemetry", "table for the secret in `pos url`, engine for how the server ended, mercadopago for `pos provision`"),
+    ("client",    "domain limits", "it asks the control socket like any other program: nothing of the server"),
+    ("demo",      "client clock domain limits net sandbox", "its machines know the control socket and no more; the server is a process of its own"),
+    ("cli",       "app client config demo domain engine limits mercadopago qr sandbox table telemetry", "table for the secret in `pos url`, engine for how the server ended, mercadopago for `pos provision`"),
     ("main",      "cli config", "arguments in, exit code out"),
     ("lib",       "", "the map of the crate"),
 ];
@@ -39,12 +41,12 @@ const ARROWS: [(&str, &str, &str); 23] = [
 #[rustfmt::skip]
 const CRATES: [(&str, &str, &str); 14] = [
     ("rusqlite",       "log", "there will be a second storage engine"),
-    ("hyper",          "admin app cli config control mercadopago net notify poll sandbox table", "what knows HTTP is at the edge"),
-    ("hyper_util",     "cli mercadopago net sandbox", "sockets meet hyper in one place, and in the clients"),
-    ("http_body_util", "cli mercadopago net sandbox", "the same for bodies"),
+    ("hyper",          "admin app cli client config control demo mercadopago net notify poll sandbox table", "what knows HTTP is at the edge"),
+    ("hyper_util",     "client mercadopago net sandbox", "sockets meet hyper in one place, and in the clients"),
+    ("http_body_util", "cli client demo mercadopago net sandbox", "the same for bodies"),
     ("hyper_rustls",   "mercadopago", "one way out"),
     ("clap",           "cli", "nothing else has arguments"),
-    ("qrcode",         "sandbox", "QR codes are drawn there"),
+    ("qrcode",         "demo sandbox", "QR codes are drawn there"),
     ("png",            "qr sandbox", "the same for pictures; those of the other are read in qr"),
     ("csv",            "cli", "nothing else reads tables"),
     ("toml",           "config", "nothing else is written in it"),

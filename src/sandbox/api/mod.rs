@@ -15,6 +15,7 @@ use tokio::time::sleep;
 
 pub use intents::json as intent_json;
 
+use super::journal::quote;
 use super::json::{Json, object};
 use super::serve::Reply;
 use super::settings::Account;
@@ -108,6 +109,8 @@ pub async fn answer(sim: &Rc<Simulator>, head: &Parts, body: &[u8]) -> Reply {
         ("call", (*pattern).into()),
         ("target", head.uri.to_string().into()),
         ("status", u64::from(status(&reply)).into()),
+        ("sent", quote(body)),
+        ("answer", said(&reply)),
     ];
     sim.tell("call", object(facts));
     reply
@@ -121,6 +124,13 @@ fn status(reply: &Reply) -> u16 {
         Reply::Png(_) => 200,
         Reply::Later(..) => 429,
         Reply::Cut => 0,
+    }
+}
+
+fn said(reply: &Reply) -> Json {
+    match reply {
+        Reply::Json(_, said) | Reply::Later(_, said) => quote(&said.bytes()),
+        Reply::Nothing | Reply::Png(_) | Reply::Cut => Json::Null,
     }
 }
 

@@ -1,5 +1,8 @@
-//! A small HTTP/1.1 client for the control socket, or its loopback TCP twin. It never retries by itself: only who asked
-//! knows whether asking twice is harmless.
+//! A small HTTP/1.1 client for the control socket, or its loopback TCP twin: the command line's, and the demo's machines'.
+//! It never retries by itself: only who asked knows whether asking twice is harmless. Nothing of the server lives here.
+
+mod problem;
+pub mod sse;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,9 +22,34 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
-use super::exit::{Failure, Problem};
+pub use problem::Problem;
+
 use crate::domain::id::IdempotencyKey;
 use crate::limits;
+
+/// Why nothing came of a request.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("{0}")]
+    Refused(Box<Problem>),
+    /// `server` is where we looked for it; `why` ends the sentence.
+    #[error("{server} {why}")]
+    Unreachable { server: String, why: String },
+    /// It could not even be asked.
+    #[error("{0}")]
+    Unasked(String),
+}
+
+impl Error {
+    /// Whether the same may be answered otherwise in a moment.
+    pub fn passes(&self) -> bool {
+        match self {
+            Error::Unreachable { .. } => true,
+            Error::Refused(problem) => matches!(problem.code.as_str(), "busy" | "shutting_down" | "in_doubt"),
+            Error::Unasked(_) => false,
+        }
+    }
+}
 
 /// Where the server listens.
 #[derive(Debug, Clone)]
@@ -36,16 +64,16 @@ pub enum Place {
 
 impl Place {
     /// `url` is the one of `--url`, `token` the content of the token file.
-    pub fn tcp(url: &str, token: &str) -> Result<Place, Failure> {
+    pub fn tcp(url: &str, token: &str) -> Result<Place, Error> {
         let authority = url.strip_prefix("http://").map(|rest| rest.trim_end_matches('/'));
         let port = authority
             .and_then(|authority| authority.rsplit_once(':'))
             .map(|(_, port)| port.parse::<u16>());
         let (Some(authority), Some(Ok(_))) = (authority, port) else {
-            return Err(Failure::Usage(format!("`{url}` is not like http://127.0.0.1:8081")));
+            return Err(Error::Unasked(format!("`{url}` is not like http://127.0.0.1:8081")));
         };
         let bearer = HeaderValue::from_str(&format!("Bearer {}", token.trim()));
-        let mut bearer = bearer.map_err(|_| Failure::Usage("the token is not one line of plain text".into()))?;
+        let mut bearer = bearer.map_err(|_| Error::Unasked("the token is not one line of plain text".into()))?;
         bearer.set_sensitive(true);
         Ok(Place::Tcp {
             authority: authority.into(),
@@ -53,12 +81,12 @@ impl Place {
         })
     }
 
-    fn unreachable(&self, why: impl Into<String>) -> Failure {
+    fn unreachable(&self, why: impl Into<String>) -> Error {
         let server = match self {
             Place::Socket(path) => format!("the control socket {}", path.display()),
             Place::Tcp { authority, .. } => format!("http://{authority}"),
         };
-        Failure::Unreachable {
+        Error::Unreachable {
             server,
             why: why.into(),
         }
@@ -78,21 +106,21 @@ pub struct Answer {
 }
 
 impl Answer {
-    pub fn parse<'a, T: Deserialize<'a>>(&'a self) -> Result<T, Failure> {
+    pub fn parse<'a, T: Deserialize<'a>>(&'a self) -> Result<T, Error> {
         parse(&self.text)
     }
 }
 
 /// What the server says must be what its protocol says; if not, this is another server.
-pub fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Failure> {
-    serde_json::from_str(text).map_err(|error| Failure::Unreachable {
+pub fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Error> {
+    serde_json::from_str(text).map_err(|error| Error::Unreachable {
         server: "the server".into(),
         why: format!("answered what this version of surtidor does not understand: {error}"),
     })
 }
 
 impl Session {
-    pub async fn open(place: Arc<Place>) -> Result<Session, Failure> {
+    pub async fn open(place: Arc<Place>) -> Result<Session, Error> {
         let sender = dial(&place).await?;
         Ok(Session { place, sender })
     }
@@ -102,26 +130,26 @@ impl Session {
     }
 
     /// Another connection to the same server.
-    pub async fn another(&self) -> Result<Session, Failure> {
+    pub async fn another(&self) -> Result<Session, Error> {
         Session::open(self.place.clone()).await
     }
 
-    pub async fn get<T: DeserializeOwned>(&mut self, target: &str) -> Result<T, Failure> {
+    pub async fn get<T: DeserializeOwned>(&mut self, target: &str) -> Result<T, Error> {
         self.call(Method::GET, target, Vec::new()).await?.parse()
     }
 
-    /// Asks and waits for the whole answer; a refusal is a `Failure`.
-    pub async fn call(&mut self, method: Method, target: &str, body: Vec<u8>) -> Result<Answer, Failure> {
+    /// Asks and waits for the whole answer; a refusal is a `Error`.
+    pub async fn call(&mut self, method: Method, target: &str, body: Vec<u8>) -> Result<Answer, Error> {
         self.whole(Request::builder().method(method).uri(target), body).await
     }
 
     /// The same for what is done once under `key`, however often it is asked.
-    pub async fn post_once(&mut self, target: &str, body: Vec<u8>, key: &IdempotencyKey) -> Result<Answer, Failure> {
+    pub async fn post_once(&mut self, target: &str, body: Vec<u8>, key: &IdempotencyKey) -> Result<Answer, Error> {
         let request = Request::post(target).header("idempotency-key", key.as_str());
         self.whole(request, body).await
     }
 
-    async fn whole(&mut self, request: Builder, body: Vec<u8>) -> Result<Answer, Failure> {
+    async fn whole(&mut self, request: Builder, body: Vec<u8>) -> Result<Answer, Error> {
         let place = self.place.clone();
         let whole = async {
             let response = self.send(request, body).await?;
@@ -136,7 +164,7 @@ impl Session {
     }
 
     /// Asks for a stream of events; it may last for ever, only its head has a time limit.
-    pub async fn stream(mut self, target: &str) -> Result<Incoming, Failure> {
+    pub async fn stream(mut self, target: &str) -> Result<Incoming, Error> {
         let place = self.place.clone();
         let head = async {
             let response = self.send(Request::get(target), Vec::new()).await?;
@@ -151,7 +179,7 @@ impl Session {
             .unwrap_or_else(|_| Err(late(&place)))
     }
 
-    async fn send(&mut self, mut request: Builder, body: Vec<u8>) -> Result<Response<Incoming>, Failure> {
+    async fn send(&mut self, mut request: Builder, body: Vec<u8>) -> Result<Response<Incoming>, Error> {
         if self.sender.ready().await.is_err() {
             self.sender = dial(&self.place).await?;
         }
@@ -161,7 +189,7 @@ impl Session {
         };
         let request = request
             .body(Full::from(body))
-            .map_err(|error| Failure::Usage(error.to_string()))?;
+            .map_err(|error| Error::Unasked(error.to_string()))?;
         self.sender
             .send_request(request)
             .await
@@ -169,7 +197,7 @@ impl Session {
     }
 }
 
-async fn dial(place: &Place) -> Result<SendRequest<Full<Bytes>>, Failure> {
+async fn dial(place: &Place) -> Result<SendRequest<Full<Bytes>>, Error> {
     let connect = async {
         match place {
             Place::Socket(path) => shake(UnixStream::connect(path).await?).await,
@@ -192,7 +220,7 @@ where
     Ok(sender)
 }
 
-async fn read(place: &Place, response: Response<Incoming>) -> Result<(u16, Option<String>, String), Failure> {
+async fn read(place: &Place, response: Response<Incoming>) -> Result<(u16, Option<String>, String), Error> {
     let status = response.status().as_u16();
     let retry_after = response
         .headers()
@@ -207,17 +235,17 @@ async fn read(place: &Place, response: Response<Incoming>) -> Result<(u16, Optio
     Ok((status, retry_after, text))
 }
 
-fn refused(status: u16, retry_after: Option<String>, text: &str) -> Failure {
-    Failure::Refused(Box::new(Problem::read(status, retry_after, text)))
+fn refused(status: u16, retry_after: Option<String>, text: &str) -> Error {
+    Error::Refused(Box::new(Problem::read(status, retry_after, text)))
 }
 
-fn broken(place: &Place, error: &dyn std::error::Error) -> Failure {
+fn broken(place: &Place, error: &dyn std::error::Error) -> Error {
     place.unreachable(format!(
         "gave no whole answer, so whether it was done is not known: {error}"
     ))
 }
 
-fn late(place: &Place) -> Failure {
+fn late(place: &Place) -> Error {
     let seconds = limits::CLIENT_TIME.as_secs();
     place.unreachable(format!(
         "did not answer within {seconds} s, so whether it was done is not known"
@@ -259,7 +287,7 @@ impl<'a> Pages<'a> {
     }
 
     /// The next rows, each as the server wrote it; none when there are no more.
-    pub async fn next(&mut self) -> Result<Option<Vec<Box<RawValue>>>, Failure> {
+    pub async fn next(&mut self) -> Result<Option<Vec<Box<RawValue>>>, Error> {
         let Some(cursor) = self.cursor.take().filter(|_| self.left > 0) else {
             return Ok(None);
         };
@@ -303,7 +331,7 @@ mod tests {
             "http://host:1/v1",
             "",
         ] {
-            assert!(matches!(Place::tcp(bad, "t"), Err(Failure::Usage(_))), "{bad}");
+            assert!(matches!(Place::tcp(bad, "t"), Err(Error::Unasked(_))), "{bad}");
         }
         assert!(Place::tcp("http://127.0.0.1:8081", "two\nlines").is_err());
     }
