@@ -10,7 +10,7 @@ use std::process::{ExitStatus, Stdio};
 use std::rc::Rc;
 
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
-use tokio::process::{Child, ChildStdout, Command};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -40,6 +40,8 @@ pub struct Launch {
 /// A server that serves.
 pub struct Running {
     child: Child,
+    /// Held apart from the child, whose `wait` would close it.
+    stdin: Option<ChildStdin>,
     /// Kept open, since it still tells a few lines.
     _said: Lines<BufReader<ChildStdout>>,
     took: u64,
@@ -75,11 +77,13 @@ impl Launch {
             .stdout
             .take()
             .ok_or_else(|| io::Error::other("it has no output"))?;
+        let stdin = child.stdin.take();
         let mut said = BufReader::new(stdout).lines();
         match timeout(limits::DEMO_START, said.next_line()).await {
             // It speaks once it serves.
             Ok(Ok(Some(_))) => Ok(Running {
                 child,
+                stdin,
                 _said: said,
                 took: begun.elapsed().as_millis().try_into().unwrap_or(u64::MAX),
             }),
@@ -132,7 +136,7 @@ impl Running {
 
     /// As a service manager would: it finishes what is in flight, and is killed if that takes too long.
     async fn end(mut self) {
-        drop(self.child.stdin.take());
+        drop(self.stdin.take());
         if timeout(limits::DEMO_END, self.child.wait()).await.is_err() {
             // It is gone already, or goes now; there is nobody to tell.
             let _ = self.child.kill().await;
