@@ -6,6 +6,7 @@ mod chaos;
 mod cli;
 mod control;
 mod crash;
+mod demo;
 mod disk;
 mod feed;
 mod flood;

@@ -311,6 +311,7 @@ impl<T: Read + Write + Send> Wire for T {}
 /// One connection.
 pub struct Client {
     wire: BufReader<Box<dyn Wire>>,
+    host: String,
 }
 
 #[derive(Debug)]
@@ -344,7 +345,14 @@ impl Client {
     fn over(stream: Box<dyn Wire>) -> Client {
         Client {
             wire: BufReader::new(stream),
+            host: "s".into(),
         }
+    }
+
+    /// For servers that look at their name.
+    pub fn named(mut self, host: &str) -> Client {
+        self.host = host.into();
+        self
     }
 
     pub fn tcp(address: SocketAddr) -> io::Result<Client> {
@@ -360,14 +368,15 @@ impl Client {
 
     pub fn ask(&mut self, method: &str, path: &str, body: &str) -> io::Result<Reply> {
         let length = body.len();
+        let host = &self.host;
         self.send(&format!(
-            "{method} {path} HTTP/1.1\r\nHost: s\r\nContent-Length: {length}\r\n\r\n{body}"
+            "{method} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {length}\r\n\r\n{body}"
         ))?;
         self.reply()
     }
 
     pub fn get(&mut self, path: &str) -> io::Result<Reply> {
-        self.send(&format!("GET {path} HTTP/1.1\r\nHost: s\r\n\r\n"))?;
+        self.send(&format!("GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", self.host))?;
         self.reply()
     }
 
@@ -405,9 +414,10 @@ impl Client {
     }
 
     /// Follows the feed on this connection. `path` may narrow it.
-    pub fn follow(mut self, path: &str, last: u64) -> io::Result<Events> {
+    pub fn follow(mut self, path: &str, last: impl std::fmt::Display) -> io::Result<Events> {
+        let host = &self.host;
         self.send(&format!(
-            "GET {path} HTTP/1.1\r\nHost: s\r\nLast-Event-ID: {last}\r\n\r\n"
+            "GET {path} HTTP/1.1\r\nHost: {host}\r\nLast-Event-ID: {last}\r\n\r\n"
         ))?;
         let head = self.head()?;
         assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
