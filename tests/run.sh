@@ -53,7 +53,7 @@ may_install() { has apt-get && { ((EUID == 0)) || sudo -n true 2>/dev/null; }; }
 
 # Program and Debian package. Polls' cost is counted with the last two.
 needed=(cc:gcc curl:curl strace:strace mount:mount unshare:util-linux systemd-analyze:systemd)
-needed+=(valgrind:valgrind python3:python3 npm:npm)
+needed+=(valgrind:valgrind python3:python3 npm:npm chromium:chromium)
 packages=()
 for pair in "${needed[@]}"; do
   has "${pair%%:*}" || packages+=("${pair##*:}")
@@ -89,6 +89,13 @@ fetch_sdks() {
   fi
 }
 
+# What drives the demo's page, at the versions of its lock file.
+fetch_browser_tests() {
+  if has npm && [[ ! tests/browser/node_modules/.package-lock.json -nt tests/browser/package-lock.json ]]; then
+    (cd tests/browser && timeout 300 npm ci --silent --no-audit --no-fund && touch node_modules/.package-lock.json)
+  fi
+}
+
 printf '=== tools\n'
 if ! has promtool || ((${#packages[@]})); then
   if may_install; then
@@ -101,6 +108,7 @@ if ! has promtool || ((${#packages[@]})); then
   fi
 fi
 fetch_sdks >"$tools/sdks.log" 2>&1 || tail -5 "$tools/sdks.log"
+fetch_browser_tests >"$tools/browser.log" 2>&1 || tail -5 "$tools/browser.log"
 for program in cargo cc curl; do
   if ! has "$program"; then
     echo "$program is missing, and nothing can be tested without it. For cargo see https://rustup.rs" >&2
@@ -161,6 +169,13 @@ if has cargo-deny; then
   step "crates: bans, licences, sources" 120 cargo deny --offline check bans licenses sources
 else
   skip "crates: bans, licences, sources" "cargo-deny is not installed"
+fi
+
+# The demo as its visitors see it. Its pictures are in target/browser.
+if has chromium && has node && [[ -d tests/browser/node_modules/playwright-core ]]; then
+  step "the demo in a browser" 600 node --test --test-concurrency=1 tests/browser/demo.test.mjs tests/browser/looks.test.mjs
+else
+  skip "the demo in a browser" "chromium, node or tests/browser/node_modules is missing: NOTHING OF THE PAGE IS TESTED"
 fi
 
 # --- how it is run

@@ -54,8 +54,9 @@ fn follow_up(show: &Show, kind: Kind, work: impl FnOnce(&mut super::machine::Mac
 /// Makes a call until it is answered: the same again, with the same reference, so nothing is done twice.
 async fn perform(show: &Show, kind: Kind, place: &Arc<Place>, session: &mut Option<Session>, call: Call) {
     loop {
+        let begun = show.now();
         let answer = ask(place, session, &call).await;
-        show.tell(line_of(show.now(), kind, &call, &answer));
+        show.tell(line_of(begun, kind, &call, &answer));
         match answer {
             Ok(answer) => {
                 return show.change(|stage| stage.stand(kind).machine.answered(&call.what, Ok(&answer.text)));

@@ -28,7 +28,7 @@ pub enum Channel {
 #[derive(Debug, Clone, Serialize)]
 pub struct Line {
     pub channel: Channel,
-    /// Milliseconds since 1970.
+    /// When it was asked, in milliseconds since 1970. Its answer may have come after other lines.
     pub at: i64,
     pub machine: Option<Kind>,
     /// A request's method and target, or an event's type.

@@ -38,11 +38,14 @@ fn line_of(now: i64, event: &Event) -> Option<Line> {
             .and_then(|status| u16::try_from(status).ok())
     };
     let answered = || status().filter(|status| *status != 0);
+    // What was asked comes before what followed from it, even if its answer came later.
+    let begun = facts.get("begun").integer().and_then(|at| i64::try_from(at).ok());
+    let at = begun.unwrap_or(now);
     let line = |channel, what: String| Line {
         sent: text("sent").filter(|sent| !sent.is_empty()),
         answer: text("answer"),
         machine: machine_of(facts),
-        ..Line::new(channel, now, what)
+        ..Line::new(channel, at, what)
     };
     Some(match event.kind {
         "poll" => Line {
@@ -144,10 +147,11 @@ mod tests {
             ("status", 400u64.into()),
             ("said", "in_process".into()),
             ("answer", "{}".into()),
+            ("begun", 5u64.into()),
         ]);
         let line = line_of(7, &event("poll", poll)).expect("a line");
         assert_eq!(line.what, "GET /pay-mp?locationId=6232&positionId=4");
-        assert_eq!((line.status, line.machine, line.at), (Some(400), Some(Kind::Pump), 7));
+        assert_eq!((line.status, line.machine, line.at), (Some(400), Some(Kind::Pump), 5));
         assert_eq!(line.note.as_deref(), Some("in_process"));
         let poll = object([("url", url.into()), ("status", 0u64.into()), ("said", "refused".into())]);
         let line = line_of(7, &event("poll", poll)).expect("a line");

@@ -44,7 +44,7 @@ pub struct Reserved {
 impl Reserved {
     pub fn new() -> io::Result<Reserved> {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
-        socket.set_reuse_address(true)?;
+        // Without SO_REUSEADDR, by which any listener could take the port of one that does not listen.
         socket.set_reuse_port(true)?;
         socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())?;
         Ok(Reserved { socket })

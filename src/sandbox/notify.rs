@@ -258,11 +258,16 @@ async fn deliver(sim: Rc<Simulator>, message: Message, attempts: usize) {
         {
             sleep(*wait).await;
         }
+        let begun = sim.now();
         let said = attempt_once(&sim, &message, attempt).await;
         let delivered = matches!(said, Ok(200 | 201));
         count(&sim, delivered, attempt + 1 == attempts);
         let word = said.map_or_else(|why| why, |status| status.to_string());
-        let more = [("attempt", (attempt as u64 + 1).into()), ("answer", word.into())];
+        let more = [
+            ("attempt", (attempt as u64 + 1).into()),
+            ("answer", word.into()),
+            ("begun", u64::try_from(begun).ok().into()),
+        ];
         sim.tell("notification", facts(&message, &more));
         if delivered {
             return;

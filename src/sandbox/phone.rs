@@ -255,6 +255,7 @@ async fn ask_url(sim: &Simulator, scan: &Scan, account: &Account) -> Option<Orde
         (Place::Pos(_), pos) => sim.world.borrow().pos.get(&pos?)?.url.clone()?,
     };
     change(sim, scan.id, |scan| scan.polls += 1);
+    let begun = sim.now();
     let asked = timeout(
         limits::SANDBOX_POLL_TIME,
         client::send(Method::GET, &url, &[], Vec::new()),
@@ -298,6 +299,7 @@ async fn ask_url(sim: &Simulator, scan: &Scan, account: &Account) -> Option<Orde
         ("status", status.into()),
         ("said", said.into()),
         ("answer", body),
+        ("begun", u64::try_from(begun).ok().into()),
     ];
     sim.tell("poll", object(facts));
     order

@@ -20,7 +20,7 @@ function draw() {
   const { server } = state;
   const health = document.getElementById("health");
   health.dataset.is = server.health;
-  const deaths = server.deaths === 0 ? "" : `, killed ${server.deaths === 1 ? "once" : `${server.deaths} times`}`;
+  const deaths = server.deaths === 0 ? "" : `, killed ${server.deaths === 1 ? "once" : `${server.deaths}×`}`;
   write(document.getElementById("health-text"), server.health === "up" ? `Server running${deaths}` : "Server down");
   write(document.getElementById("socket"), state.place);
   const [tone, sentence] = said ? ["bad", said] : story(state, kind);
@@ -78,8 +78,16 @@ document.addEventListener("click", (event) => {
   const button = event.target.closest("button");
   if (!button || !state || button.getAttribute("aria-disabled") === "true") return;
   if (button.dataset.fault) act(FAULTS[button.dataset.fault]());
-  else if (button.dataset.do) act(actionOf(button.dataset));
+  else if (button.dataset.do) act(actionOf(button.dataset)).then(() => keepFocus(button));
 });
+
+// A button that goes away takes the keyboard's place on the page with it: the next thing to do gets it.
+function keepFocus(button) {
+  const stand = document.getElementById(kind);
+  if (!["next", "leave"].includes(button.dataset.do) || button.matches(".phone-button")) return;
+  const next = button.closest(".phone")?.hidden === false ? button.closest(".phone").querySelector(".phone-button") : stand.querySelector(".machine-button, [data-slot]");
+  next.focus({ preventScroll: true });
+}
 
 // --- which machine is looked at
 

@@ -113,13 +113,18 @@ export function makeProtocol() {
     // The same again, while nothing else was said in between on any channel that is shown: it is counted.
     if (before && before.same === same && rows.at(-1) === before.row) {
       before.row.count++;
+      before.row.at = line.at;
       write(before.row.times, `×${before.row.count}`);
       fill(before.row, line);
     } else {
       const row = makeRow(line);
       fill(row, line);
-      rows.push(row);
-      list.append(row.element);
+      row.at = line.at;
+      // Lines come when they were answered; they stand where they were asked.
+      let place = rows.length;
+      while (place > 0 && rows[place - 1].at > line.at) place--;
+      list.insertBefore(row.element, rows[place]?.element ?? null);
+      rows.splice(place, 0, row);
       last.set(line.channel, { same, row });
       if (rows.length > KEPT) rows.shift().element.remove();
     }

@@ -56,8 +56,8 @@ function phone(kind, number) {
       camera: ["Scan to pay", seen ? "Nothing was paid." : "Point the telephone at the code on the machine.", "", "Scan the code", "scan"],
       waiting: ["Waiting for the amount", waiting(seen?.said), "", "Waiting…", ""],
       order: [seen?.order?.title, stand.name, money(seen?.order?.amount), `Pay ${money(seen?.order?.amount)}`, "pay"],
-      paid: ["Payment approved", verified ? `To ${stand.name}` : "The machine hears of it in a moment.", money(paid), "Done", ""],
-      refunded: ["Your money is back", `From ${stand.name}`, money(seen?.payment?.refunded), "Done", ""],
+      paid: ["Payment approved", verified ? `To ${stand.name}` : "The machine hears of it in a moment.", money(paid), "Done", verified ? "leave" : ""],
+      refunded: ["Your money is back", `From ${stand.name}`, money(seen?.payment?.refunded), "Done", "leave"],
       failed: ["Not paid", "The payment was not approved.", "", "Pay again", "pay"],
     }[face];
     write(title, heading ?? "");
@@ -83,7 +83,7 @@ function faceOf(seen) {
 
 function printer() {
   const paper = make("pre", { class: "paper", lang: "es", "aria-label": "Receipt", tabindex: "0", role: "region" });
-  const element = make("div", { class: "printer-in" }, make("div", { class: "slot", "aria-hidden": "true" }), make("div", { class: "feed" }, paper));
+  const element = make("div", { class: "printer-in" }, make("div", { class: "slot", "aria-hidden": "true" }), make("div", { class: "feed" }, paper), make("p", { class: "no-paper" }, "The receipt comes out here."));
   let before = null;
   function show(receipt) {
     if (receipt === before) return;
@@ -110,6 +110,7 @@ export function makeStand(root, kind) {
   find(".phones").append(...phones.map((one) => one.element));
   find(".printer").append(paper.element);
   find(".outcome").append(trail, next);
+  const outcome = find(".outcome");
   const slots = new Map();
 
   function showPump(state, stand) {
@@ -171,11 +172,12 @@ export function makeStand(root, kind) {
     phones.forEach((one) => one.show(state, stand));
     paper.show(stand.sale?.receipt ?? null);
     showTrail(stand.sale);
+    outcome.hidden = !stand.sale?.news.length && stand.phase !== "refused";
     next.hidden = !["thanks", "not_delivered", "canceled", "expired", "refused"].includes(stand.phase);
-    const current = step(stand, kind);
+    const now = step(stand, kind);
     steps.forEach((item, at) => {
-      item.dataset.is = at < current ? "done" : at === current ? "current" : "to come";
-      if (at === current) item.setAttribute("aria-current", "step");
+      item.dataset.is = at < now.at ? "done" : at > now.at ? "to come" : now.failed ? "failed" : "current";
+      if (at === now.at) item.setAttribute("aria-current", "step");
       else item.removeAttribute("aria-current");
     });
   };

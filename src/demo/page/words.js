@@ -126,20 +126,26 @@ export function story(state, kind) {
   }
 }
 
-// The step that comes next, counted from 0; as many as there are steps when all is done.
+// The step that comes next, counted from 0; as many as there are steps when all is done. One that will not come any more
+// is `failed`.
 export function step(stand, kind) {
-  const { phase } = stand;
-  const scanned = stand.phones[0] !== null;
-  const done = ["thanks", "not_delivered", "canceled", "expired"].includes(phase);
+  const at = place(stand, kind);
+  return { at, failed: ["not_delivered", "canceled", "expired", "refused"].includes(stand.phase) };
+}
+
+function place({ phase, phones }, kind) {
+  const scanned = phones[0] !== null;
   if (kind === "pump") {
-    if (done) return 5;
+    if (phase === "thanks") return 5;
+    if (["canceled", "expired", "refused"].includes(phase)) return 3;
     if (phase === "releasing") return 4;
     if (phase === "asking") return scanned ? 3 : 1;
     if (phase === "filling") return scanned ? 2 : 1;
     return phase === "sending" ? 3 : 0;
   }
-  if (done) return 4;
-  if (phase === "releasing") return 3;
+  if (phase === "thanks") return 4;
+  if (phase === "releasing" || phase === "not_delivered") return 3;
+  if (["canceled", "expired", "refused"].includes(phase)) return 2;
   if (phase === "asking" || phase === "sending") return scanned ? 2 : 1;
   return 0;
 }

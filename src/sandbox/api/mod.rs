@@ -90,6 +90,7 @@ pub async fn answer(sim: &Rc<Simulator>, head: &Parts, body: &[u8]) -> Reply {
         return failure(404, "not_found", "no such resource");
     };
     *sim.journal.borrow_mut().calls.entry(pattern).or_default() += 1;
+    let begun = sim.now();
     let slow = sim.faults.borrow().slow;
     if !slow.is_zero() {
         sleep(slow).await;
@@ -111,6 +112,7 @@ pub async fn answer(sim: &Rc<Simulator>, head: &Parts, body: &[u8]) -> Reply {
         ("status", u64::from(status(&reply)).into()),
         ("sent", quote(body)),
         ("answer", said(&reply)),
+        ("begun", u64::try_from(begun).ok().into()),
     ];
     sim.tell("call", object(facts));
     reply
