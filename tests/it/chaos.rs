@@ -248,7 +248,7 @@ fn at_mercado_pago(sandbox: &Sandbox, (policy, collector): (&str, u64), path: &s
 
 // --- what goes wrong ----------------------------------------------------------------------------------------------
 
-/// One call in ten fails; of the notifications one in five is lost, and the rest comes four times in any order.
+/// One call in ten fails, and at times more; of the notifications one in five is lost, and the rest comes four times in any order.
 async fn spoil(sandbox: Arc<Sandbox>, mut dice: Dice) {
     loop {
         let faults = Faults {
@@ -259,8 +259,8 @@ async fn spoil(sandbox: Arc<Sandbox>, mut dice: Dice) {
             retry_after_seconds: 1,
             broken: Chance::one_in(60),
             cut_before: Chance::one_in(60),
-            // The worst: it was done, and nobody was told.
-            cut_after: Chance::one_in(20),
+            // The worst: it was done, and nobody was told. At times so often that all tries of a call fail.
+            cut_after: Chance::one_in(if dice.one_in(3) { 3 } else { 20 }),
             stale: if dice.one_in(3) { STALE } else { Duration::ZERO },
             ..Faults::default()
         };
