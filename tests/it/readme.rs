@@ -5,6 +5,7 @@
 //! - `<!-- test:serve -->` its first command starts the server, as `cargo run --release -- serve` or `surtidor serve`.
 //!   It runs until the end or until the next such block, with folders and ports of its own; what follows in the block
 //!   is run.
+//! - `<!-- test:demo -->` its command starts the demo, whose page must answer.
 //! - `<!-- test:run -->` each line that begins with `$ ` is a command for bash (it goes on while a `'` is open or the line
 //!   ends in `\`); the lines after it are all that it prints. `…` stands for anything within a line, alone for any
 //!   lines. One whose last line is `…` may go on for ever: it is ended once it has shown what stands there and is silent.
@@ -36,6 +37,7 @@ const MARKED: [&str; 7] = ["sh", "bash", "shell", "console", "toml", "json", "ya
 #[derive(Debug, Clone, PartialEq)]
 enum Kind {
     Serve,
+    Demo,
     Run,
     Config,
     Skip,
@@ -92,6 +94,7 @@ fn kind(said: &str) -> Result<Kind, String> {
     let said = said.strip_suffix("-->").ok_or("a mark stands on one line")?.trim();
     match said.split_once(' ').unwrap_or((said, "")) {
         ("serve", "") => Ok(Kind::Serve),
+        ("demo", "") => Ok(Kind::Demo),
         ("run", "") => Ok(Kind::Run),
         ("config", "") => Ok(Kind::Config),
         ("skip", why) if !why.is_empty() => Ok(Kind::Skip),
@@ -215,11 +218,32 @@ const BINARY: &str = env!("CARGO_BIN_EXE_surtidor");
 /// What stands before `surtidor`'s arguments in the README.
 const CALLS: [&str; 3] = ["cargo run --release -- ", "cargo run -- ", "surtidor "];
 
+/// What a command of ours says after its subcommand.
+fn arguments<'a>(command: &'a str, subcommand: &str) -> Option<&'a str> {
+    let arguments = CALLS.iter().find_map(|call| command.strip_prefix(call));
+    arguments.and_then(|arguments| arguments.strip_prefix(subcommand))
+}
+
+fn demo(command: &str) -> Result<(), String> {
+    let arguments = arguments(command, "demo").ok_or_else(|| format!("{command:?} does not start the demo"))?;
+    let mut demo = Command::new(BINARY);
+    demo.arg("demo").args(arguments.split_whitespace());
+    let running = Running::start(demo);
+    let mut lines = std::iter::from_fn(|| running.lines.recv_timeout(PATIENCE).ok());
+    let page = lines.find_map(|line| line.trim().strip_prefix("page").map(|url| url.trim().to_owned()));
+    let page = page.ok_or("the demo told no page")?;
+    let fetched = Command::new("curl").args(["-fsS", "--max-time", "10", &page]).output();
+    let fetched = fetched.map_err(|error| format!("curl: {error}"))?;
+    if fetched.status.success() && fetched.stdout.starts_with(b"<!doctype html>") {
+        Ok(())
+    } else {
+        Err(format!("{page} is no page: {fetched:?}"))
+    }
+}
+
 impl Server {
     fn start(command: &str) -> Result<Server, String> {
-        let arguments = CALLS.iter().find_map(|call| command.strip_prefix(call));
-        let arguments = arguments.and_then(|arguments| arguments.strip_prefix("serve"));
-        let arguments = arguments.ok_or_else(|| format!("{command:?} does not start the server"))?;
+        let arguments = arguments(command, "serve").ok_or_else(|| format!("{command:?} does not start the server"))?;
         let folder = tempfile::tempdir().expect("a temporary folder");
         let socket = folder.path().join("control.sock");
         // Examples run where a user would be who has just cloned the repository, yet can spoil nothing in it.
@@ -371,6 +395,7 @@ fn faults(readme: &str) -> Vec<String> {
     for block in blocks {
         let done = match block.kind {
             Kind::Serve => serve(&block.text, &mut server),
+            Kind::Demo => demo(block.text.trim()),
             Kind::Run => examples(&block.text).and_then(|examples| run(&examples, server.as_ref())),
             Kind::Config => load(&block.text),
             Kind::Skip => Ok(()),
@@ -458,6 +483,11 @@ fn an_untrue_readme_is_noticed() {
         ("<!-- test:run -->\n```sh\n$ true\n```", "no server runs"),
         ("<!-- test:config -->\n```toml\n[pol]\n```", "pol"),
         ("<!-- test:serve -->\n```sh\nls\n```", "does not start the server"),
+        (
+            "<!-- test:demo -->\n```sh\nsurtidor serve\n```",
+            "does not start the demo",
+        ),
+        ("<!-- test:demo -->\n```sh\nsurtidor demo --no\n```", "told no page"),
         (
             "<!-- test:serve -->\n```sh\nsurtidor serve --no-such-flag\n```",
             "did not start",
