@@ -199,6 +199,7 @@ test("all of it by keyboard", async (t) => {
   await page.keyboard.press("Shift+Tab");
   await reach("Hang up the nozzle");
   await page.keyboard.press("Enter");
+  await page.waitForSelector("#pump .phone[data-face=order]");
   await reach("Pay $");
   await page.keyboard.press("Enter");
   await ends(page, "pump", "thanks");
@@ -214,8 +215,8 @@ test("all of it by keyboard", async (t) => {
   await page.keyboard.press("Enter");
   await reach("Scan the code");
   await page.keyboard.press("Enter");
+  await page.waitForSelector("#vending .phone[data-face=order]");
   await reach("Pay $");
-  await page.waitForSelector("#vending[data-phase=asking]");
   await reach("Cancel while paying");
   await page.keyboard.press("Enter");
   await ends(page, "vending", "canceled");
