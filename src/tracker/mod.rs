@@ -11,7 +11,7 @@ mod metrics;
 mod refund;
 mod schedule;
 #[cfg(test)]
-mod simulator;
+mod tests;
 mod verdict;
 mod work;
 

@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rust_decimal::Decimal;
 
-use super::verdict::{about, findings, questions};
 use crate::domain::account::LatePayment;
 use crate::domain::command::{Action, Command, Event};
 use crate::domain::id::{PosId, Reference, Timestamp};
@@ -16,6 +15,7 @@ use crate::domain::order::{Order, Status};
 use crate::domain::payment::{Cause, Findings, RefundState};
 use crate::domain::tests::world::{World, payee, pos_id, reference, replay};
 use crate::mercadopago::{self, MerchantOrder, MerchantOrderStatus, PaymentOfOrder, PaymentStatus};
+use crate::tracker::verdict::{about, findings, questions};
 
 /// SplitMix64: one number after another, from a seed.
 struct Dice(u64);

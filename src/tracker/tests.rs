@@ -1,0 +1,3 @@
+//! What holds of the room as a whole.
+
+mod simulator;
