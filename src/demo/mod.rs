@@ -16,9 +16,11 @@ mod show;
 mod stream;
 mod web;
 
+use std::fs::Permissions;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -79,8 +81,11 @@ pub async fn run(
         source,
     };
     let listener = tcp(settings.listen, Sharing::Alone).map_err(listened)?;
-    // Gone with all that is in it when this function ends.
-    let folder = tempfile::Builder::new().prefix("surtidor-demo-").tempdir()?;
+    // Gone with all that is in it when this function ends. For this user alone: it has a token, if only a simulated one.
+    let folder = tempfile::Builder::new()
+        .prefix("surtidor-demo-")
+        .permissions(Permissions::from_mode(0o700))
+        .tempdir()?;
     // The server has the same address in each of its lives: it stands in the QR codes.
     let reserved = Reserved::new()?;
     // Mercado Pago's waits before it repeats a notification, a tenth of them: three seconds at first.

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -372,6 +373,8 @@ fn ctrl_c_leaves_no_child_and_no_folder() {
         let mut demo = Demo::start();
         let _looks = demo.events("");
         assert_eq!(demo.servers().len(), 1);
+        let folder = std::fs::metadata(demo.folder()).expect("it is there");
+        assert_eq!(folder.permissions().mode() & 0o777, 0o700, "nobody else looks into it");
         demo.signal(signal);
         assert!(demo.child.wait().expect("it is our child").success());
         assert!(demo.servers().is_empty(), "{:?}", demo.servers());
