@@ -228,12 +228,21 @@ fn demo(command: &str) -> Result<(), String> {
     let arguments = arguments(command, "demo").ok_or_else(|| format!("{command:?} does not start the demo"))?;
     let mut demo = Command::new(BINARY);
     demo.arg("demo").args(arguments.split_whitespace());
-    let running = Running::start(demo);
+    let mut running = Running::start(demo);
     let mut lines = std::iter::from_fn(|| running.lines.recv_timeout(PATIENCE).ok());
     let page = lines.find_map(|line| line.trim().strip_prefix("page").map(|url| url.trim().to_owned()));
     let page = page.ok_or("the demo told no page")?;
     let fetched = Command::new("curl").args(["-fsS", "--max-time", "10", &page]).output();
     let fetched = fetched.map_err(|error| format!("curl: {error}"))?;
+    // Ended as a visitor ends it, so that its folder goes.
+    let id = running.child.id().to_string();
+    let told = Command::new("kill").args(["-INT", &id]).status();
+    if told.is_ok_and(|told| told.success()) {
+        running
+            .child
+            .wait()
+            .map_err(|error| format!("the demo does not end: {error}"))?;
+    }
     if fetched.status.success() && fetched.stdout.starts_with(b"<!doctype html>") {
         Ok(())
     } else {
