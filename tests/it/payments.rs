@@ -22,6 +22,15 @@ async fn until(feed: &mut crate::support::station::Feed, kind: &str) -> Value {
     feed.until(kind).await.data
 }
 
+/// A market in which no notification arrives.
+async fn deaf() -> Market {
+    let faults = Faults {
+        lose: Chance::one_in(1),
+        ..Faults::default()
+    };
+    Market::with(Settings { faults, ..hurried() }, "").await
+}
+
 #[tokio::test]
 async fn an_order_is_paid_and_the_controller_is_told() {
     let market = Market::open().await;
@@ -144,18 +153,7 @@ async fn money_for_an_order_that_ended_is_late_and_goes_by_the_policy() {
 
 #[tokio::test]
 async fn a_payment_whose_notifications_are_lost_is_found() {
-    let lost = Faults {
-        lose: Chance::one_in(1),
-        ..Faults::default()
-    };
-    let market = Market::with(
-        Settings {
-            faults: lost,
-            ..hurried()
-        },
-        "",
-    )
-    .await;
+    let market = deaf().await;
     market.register("PUMP").await;
     let mut feed = market.feed().await;
     market.push("PUMP", "T-1", "100").await;
@@ -168,18 +166,7 @@ async fn a_payment_whose_notifications_are_lost_is_found() {
 
 #[tokio::test]
 async fn the_last_look_before_expiry_finds_the_payment() {
-    let lost = Faults {
-        lose: Chance::one_in(1),
-        ..Faults::default()
-    };
-    let market = Market::with(
-        Settings {
-            faults: lost,
-            ..hurried()
-        },
-        "",
-    )
-    .await;
+    let market = deaf().await;
     market.register("PUMP").await;
     let mut feed = market.feed().await;
     let order = |reference: &str| json!({"external_reference": reference, "amount": "5", "title": "X", "expires_in_seconds": 2});
