@@ -279,7 +279,7 @@ fn overdue(order: &Order) -> Vec<Event> {
 
 /// A refund ends once.
 fn refunded(order: &Order, number: u32, state: &RefundState) -> Vec<Event> {
-    let waits = |refund: &&Refund| refund.number == number && refund.state == RefundState::Requested;
+    let waits = |refund: &&Refund| refund.number == number && refund.waits();
     let ended = order
         .refunds
         .iter()

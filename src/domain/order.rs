@@ -305,10 +305,16 @@ impl Order {
 
     /// What is left of a payment: it came, and went back neither by us nor otherwise.
     pub fn left_of(&self, payment: &Payment) -> Money {
-        let nothing = Money::zero(payment.amount.currency());
-        let reversed = payment.reversed.map_or(nothing, |reversed| reversed.amount);
-        let back = self.given_back(payment.id).and_then(|ours| ours.plus(reversed));
-        back.and_then(|back| payment.amount.minus(back)).unwrap_or(nothing)
+        let left = self.gone_of(payment).and_then(|gone| payment.amount.minus(gone));
+        left.unwrap_or(Money::zero(payment.amount.currency()))
+    }
+
+    /// What went back of a payment as far as we know, by us or otherwise.
+    pub fn gone_of(&self, payment: &Payment) -> Option<Money> {
+        let ours = self.given_back(payment.id)?;
+        payment
+            .reversed
+            .map_or(Some(ours), |reversed| ours.plus(reversed.amount))
     }
 
     /// What we gave back of a payment, or have promised to.
@@ -320,7 +326,7 @@ impl Order {
 
     /// Whether something is still to be done at Mercado Pago for it.
     pub fn refunds_wait(&self) -> bool {
-        self.refunds.iter().any(|refund| refund.state == RefundState::Requested)
+        self.refunds.iter().any(Refund::waits)
     }
 
     /// What every event of the order repeats, so that a controller can act on one event alone.

@@ -58,6 +58,13 @@ pub struct Refund {
     pub state: RefundState,
 }
 
+impl Refund {
+    /// Whether it is still to be pursued.
+    pub fn waits(&self) -> bool {
+        self.state == RefundState::Requested
+    }
+}
+
 /// Why money goes back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cause {

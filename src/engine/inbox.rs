@@ -33,7 +33,8 @@ pub struct Inbox {
 /// A hint that is being worked on. Dropped without a word it is worked on again after the next start.
 pub struct Taken {
     kept: Kept,
-    seat: Seat,
+    /// Free again once this is dropped.
+    _seat: Seat,
 }
 
 impl Taken {
@@ -73,7 +74,7 @@ impl Inbox {
         self.waiting.hints().next(trusted_only)
     }
 
-    /// Returns when a hint has come or was put back since the last time, perhaps long before.
+    /// Returns when a hint has come since the last time, perhaps long before.
     pub async fn waits(&self) {
         self.waiting.arrived.notified().await;
     }
@@ -82,11 +83,6 @@ impl Inbox {
     pub async fn done(&self, taken: Taken) {
         // A writer that has stopped forgets nothing: it will be worked on again.
         let _ = self.work.send(Work::Forget(taken.kept.row)).await;
-    }
-
-    /// It could not be worked off now: it waits again, behind the others.
-    pub fn again(&self, taken: Taken) {
-        self.waiting.put(taken.kept, taken.seat);
     }
 }
 
@@ -163,7 +159,7 @@ impl Waiting {
         } else {
             &mut hints.others
         };
-        queue.push_back(Taken { kept, seat });
+        queue.push_back(Taken { kept, _seat: seat });
         drop(hints);
         self.arrived.notify_one();
     }

@@ -57,8 +57,7 @@ pub(super) async fn look(api: &Api<'_>, order: &Order, named: &[Thing]) -> Resul
 }
 
 async fn search(api: &Api<'_>, order: &Order) -> Result<Vec<MerchantOrder>, ApiError> {
-    api.budget.charge(1);
-    let found = api.heed(api.client.merchant_orders(api.token, &order.reference).await)?;
+    let found = api.ask(api.client.merchant_orders(api.token, &order.reference)).await?;
     if !found.complete {
         warn!(reference = %order.reference, "more merchant orders than can be looked at name this order");
     }
@@ -117,8 +116,10 @@ impl Seen {
 }
 
 impl Api<'_> {
-    /// If Mercado Pago wants to be left alone, it is.
-    pub(super) fn heed<T>(&self, answer: Result<T, ApiError>) -> Result<T, ApiError> {
+    /// Makes one call, and pays for it. If Mercado Pago wants to be left alone, it is.
+    pub(super) async fn ask<T>(&self, call: impl Future<Output = Result<T, ApiError>>) -> Result<T, ApiError> {
+        self.budget.charge(1);
+        let answer = call.await;
         if let Err(ApiError::Limited {
             retry_after: Some(wait),
             ..
@@ -130,18 +131,15 @@ impl Api<'_> {
     }
 
     pub(super) async fn merchant_order(&self, id: u64) -> Result<MerchantOrder, ApiError> {
-        self.budget.charge(1);
-        self.heed(self.client.merchant_order(self.token, id).await)
+        self.ask(self.client.merchant_order(self.token, id)).await
     }
 
     pub(super) async fn payment(&self, id: u64) -> Result<Payment, ApiError> {
-        self.budget.charge(1);
-        self.heed(self.client.payment(self.token, id).await)
+        self.ask(self.client.payment(self.token, id)).await
     }
 
     pub(super) async fn intent(&self, id: &IntentId) -> Result<Intent, ApiError> {
-        self.budget.charge(1);
-        self.heed(self.client.intent(self.token, id).await)
+        self.ask(self.client.intent(self.token, id)).await
     }
 
     /// A closed intent names its payments.

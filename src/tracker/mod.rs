@@ -133,9 +133,10 @@ impl Tracker {
             }
             sleep(limits::AGAIN_LAST).await;
         };
+        let tools = desk.tools.clone();
         loop {
             desk.begin();
-            let (wake, inbox) = (desk.wake(), desk.tools.engine.inbox().clone());
+            let wake = desk.wake();
             let may_expire = desk.last_looks.len() < limits::EXPIRING;
             tokio::select! {
                 news = follower.next() => match news {
@@ -151,7 +152,7 @@ impl Tracker {
                     Ok(done) => desk.end(done).await,
                     Err(error) => warn!(%error, "a job of the tracker ended badly"),
                 },
-                () = inbox.waits() => desk.has_mail = true,
+                () = tools.engine.inbox().waits() => desk.has_mail = true,
                 () = sleep_until(wake) => {}
             }
         }
@@ -167,8 +168,9 @@ struct Desk {
     /// Jobs for notifications that anybody could have sent.
     untrusted: usize,
     has_mail: bool,
-    /// Notifications that named no order yet: the trusted ones, and the others.
-    later: [Shelf; 2],
+    /// Notifications that named no order yet; and those of them that anybody could have sent.
+    later: Shelf,
+    later_untrusted: Shelf,
     /// Orders that are having their last look.
     last_looks: HashSet<Reference>,
     metrics: Metrics,
@@ -197,9 +199,6 @@ impl Shelf {
     }
 }
 
-const TRUSTED: usize = 0;
-const OTHERS: usize = 1;
-
 impl Desk {
     fn new(tracker: Tracker) -> Desk {
         Desk {
@@ -215,7 +214,8 @@ impl Desk {
             jobs: JoinSet::new(),
             untrusted: 0,
             has_mail: true,
-            later: Default::default(),
+            later: Shelf::default(),
+            later_untrusted: Shelf::default(),
             last_looks: HashSet::new(),
             metrics: Metrics::new(),
         }
@@ -281,12 +281,12 @@ impl Desk {
             self.look(job);
         } else if let Some(taken) = self.tools.engine.inbox().next(true) {
             self.sort(taken);
-        } else if let Some((taken, tries)) = self.later[TRUSTED].take(now) {
+        } else if let Some((taken, tries)) = self.later.take(now) {
             self.name(taken, tries);
         } else if let Some(job) = self.board.next_due(now) {
             self.look(job);
         } else if self.untrusted < limits::LOOKS_UNTRUSTED && self.tools.budget.spare_at() <= now {
-            if let Some((taken, tries)) = self.later[OTHERS].take(now) {
+            if let Some((taken, tries)) = self.later_untrusted.take(now) {
                 self.name(taken, tries);
             } else if let Some(taken) = self.tools.engine.inbox().next(false) {
                 self.sort(taken);
@@ -372,8 +372,12 @@ impl Desk {
         };
         match again {
             Some(pause) => {
-                let shelf = if trusted { TRUSTED } else { OTHERS };
-                self.later[shelf].put(Instant::now() + pause, taken, tries + 1);
+                let shelf = if trusted {
+                    &mut self.later
+                } else {
+                    &mut self.later_untrusted
+                };
+                shelf.put(Instant::now() + pause, taken, tries + 1);
             }
             None => self.tools.engine.inbox().done(taken).await,
         }
@@ -388,15 +392,12 @@ impl Desk {
             return wake;
         }
         let others = if self.untrusted < limits::LOOKS_UNTRUSTED {
-            self.later[OTHERS].first()
+            self.later_untrusted.first()
         } else {
             None
         };
         let (free, spare) = (self.tools.budget.free_at(), self.tools.budget.spare_at());
-        for due in [self.board.first_due(), self.later[TRUSTED].first()]
-            .into_iter()
-            .flatten()
-        {
+        for due in [self.board.first_due(), self.later.first()].into_iter().flatten() {
             wake = wake.min(due.max(free));
         }
         wake = others.map_or(wake, |due| wake.min(due.max(spare)));

@@ -29,7 +29,6 @@ pub(super) async fn pursue(
     if tried && let Some(made) = find(api, order, refund).await? {
         return Ok(state_of(&made));
     }
-    api.budget.charge(1);
     let whole = order.payments.iter().any(|paid| {
         let alone = order.given_back(paid.id) == Some(refund.amount) && paid.reversed.is_none();
         paid.id == refund.payment && paid.amount == refund.amount && alone
@@ -38,7 +37,7 @@ pub(super) async fn pursue(
     let asked = api
         .client
         .create_refund(api.token, refund.payment, amount, key(order, refund));
-    match api.heed(asked.await) {
+    match api.ask(asked).await {
         Ok(made) => Ok(state_of(&made)),
         Err(error) if ALREADY.iter().any(|code| error.has_code(code)) => {
             let made = find(api, order, refund).await?;
@@ -51,8 +50,7 @@ pub(super) async fn pursue(
 
 /// A refund at Mercado Pago that must be this one: of its amount, not older than it, and no other of ours.
 async fn find(api: &Api<'_>, order: &Order, refund: &Refund) -> Result<Option<mercadopago::Refund>, ApiError> {
-    api.budget.charge(1);
-    let all = api.heed(api.client.refunds(api.token, refund.payment).await)?;
+    let all = api.ask(api.client.refunds(api.token, refund.payment)).await?;
     let oldest = Timestamp(
         refund
             .requested_at

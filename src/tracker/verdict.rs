@@ -43,21 +43,12 @@ fn is_question(order: &Order, told: &PaymentOfOrder) -> bool {
         (PaymentStatus::Approved, None) => true,
         (PaymentStatus::Approved, Some(recorded)) => {
             // Until it is paid, everything is verified each time.
-            order.status != Status::Paid || told.refunded_amount != gone(order, recorded).map(Money::amount)
+            order.status != Status::Paid || told.refunded_amount != order.gone_of(recorded).map(Money::amount)
         }
         (PaymentStatus::Refunded | PaymentStatus::ChargedBack, Some(recorded)) => {
-            gone(order, recorded) != Some(recorded.amount)
+            order.gone_of(recorded) != Some(recorded.amount)
         }
         _ => false,
-    }
-}
-
-/// What went back of a payment as far as we know.
-fn gone(order: &Order, recorded: &Payment) -> Option<Money> {
-    let ours = order.given_back(recorded.id)?;
-    match recorded.reversed {
-        Some(reversed) => ours.plus(reversed.amount),
-        None => Some(ours),
     }
 }
 

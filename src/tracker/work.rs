@@ -108,19 +108,11 @@ async fn attend(tools: &Tools, key: &Key, hints: &[Taken], untried: &[u32]) -> R
 
 /// Pursues each refund that is not through, in their order.
 async fn give_back(tools: &Tools, api: &Api<'_>, mut order: Order, untried: &[u32]) -> Result<Order, Failure> {
-    let waiting = |refund: &&Refund| refund.state == RefundState::Requested;
-    let numbers: Vec<u32> = order
-        .refunds
-        .iter()
-        .filter(waiting)
-        .map(|refund| refund.number)
-        .collect();
-    for number in numbers {
-        let Some(refund) = order.refunds.iter().find(|refund| refund.number == number) else {
-            continue;
-        };
+    let waiting: Vec<Refund> = order.refunds.iter().filter(|refund| refund.waits()).cloned().collect();
+    for refund in waiting {
+        let number = refund.number;
         let tried = !untried.contains(&number);
-        match refund::pursue(api, &order, refund, tried).await {
+        match refund::pursue(api, &order, &refund, tried).await {
             Ok(RefundState::Requested) => debug!(reference = %order.reference, number, "the refund is in process"),
             Ok(state) => {
                 let command = Command::Refunded {

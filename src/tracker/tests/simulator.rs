@@ -353,10 +353,7 @@ impl Simulation {
         let Some(order) = self.world.order(reference).cloned() else {
             return;
         };
-        let waiting = order
-            .refunds
-            .iter()
-            .find(|refund| refund.state == RefundState::Requested);
+        let waiting = order.refunds.iter().find(|refund| refund.waits());
         let Some(refund) = waiting else { return };
         let key = (order.reference.folded(), refund.number);
         let done = self.refunds.contains_key(&key) || {
