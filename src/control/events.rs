@@ -1,12 +1,7 @@
 //! The feed on the wire: server-sent events, or a long poll for those who cannot read a stream.
 
-use std::convert::Infallible;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
-use hyper::body::{Body, Frame};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use tokio::sync::mpsc;
@@ -17,29 +12,15 @@ use super::write::{self, EventView};
 use crate::feed::{Follower, News};
 use crate::limits;
 use crate::log::ReadError;
+use crate::net::body::Chunks;
 use crate::net::stop::Stopping;
 
 /// Bytes of one chunk at most, but for its last event; and chunks that wait for the connection.
 const CHUNK: usize = 16 * 1024;
 const CHUNKS: usize = 4;
 
-/// A body that goes on until the client leaves, the server stops or the log cannot be read.
-#[derive(Debug)]
-pub struct Stream(mpsc::Receiver<Bytes>);
-
-impl Body for Stream {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        self.0
-            .poll_recv(cx)
-            .map(|chunk| chunk.map(|chunk| Ok(Frame::data(chunk))))
-    }
-}
-
-/// The follower's events as a stream. Runs inside a `LocalSet`.
-pub(super) fn stream(mut follower: Follower, mut stopping: Stopping) -> Stream {
+/// The follower's events, until the client leaves, the server stops or the log cannot be read. Runs inside a `LocalSet`.
+pub(super) fn stream(mut follower: Follower, mut stopping: Stopping) -> Chunks {
     let (chunks, body) = mpsc::channel(CHUNKS);
     spawn_local(async move {
         // A client that lost us comes back in a second.
@@ -61,7 +42,7 @@ pub(super) fn stream(mut follower: Follower, mut stopping: Stopping) -> Stream {
             }
         }
     });
-    Stream(body)
+    Chunks(body)
 }
 
 /// Waits for an event, or for as long as a stream may be silent; takes along what is there by then.
@@ -222,7 +203,7 @@ mod tests {
         let follower = feed.follow(None, After::Now).await.expect("from now on");
         let streaming = async {
             let (stop, stopping) = channel();
-            let Stream(mut chunks) = stream(follower, stopping);
+            let Chunks(mut chunks) = stream(follower, stopping);
             assert_eq!(chunks.recv().await, Some("retry: 1000\n\n".into()));
             for _ in 0..2 {
                 let silent_from = Instant::now();

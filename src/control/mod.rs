@@ -16,11 +16,10 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
+use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::service::Service;
 use hyper::{Method, Request, Response, StatusCode};
@@ -37,7 +36,7 @@ use crate::engine::{Accounts, Applied, Engine};
 use crate::feed::After;
 use crate::limits;
 use crate::log::OrderQuery;
-use crate::net::body::{Whole, read_body};
+use crate::net::body::{Chunks, Content, read_body};
 use crate::net::stop::Stopping;
 use crate::seal::Seal;
 
@@ -45,7 +44,6 @@ use problem::Problem;
 use query::Parameters;
 use receipt::{Format, Receipt, Width};
 
-pub use events::Stream;
 pub use socket::{BindError, bind};
 
 /// What the face is made of.
@@ -109,9 +107,9 @@ impl Control {
 }
 
 impl Service<Request<Incoming>> for Control {
-    type Response = Response<Body>;
+    type Response = Response<Content>;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>>>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Content>, Infallible>>>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let control = self.clone();
@@ -140,7 +138,7 @@ enum Answer {
     Done,
     /// A long poll's: when it came says nothing of us.
     Page(Vec<u8>),
-    Events(events::Stream),
+    Events(Chunks),
 }
 
 impl Answer {
@@ -148,28 +146,24 @@ impl Answer {
         Answer::Json(StatusCode::OK, write::to_json(value))
     }
 
-    fn respond(self) -> Response<Body> {
+    fn respond(self) -> Response<Content> {
         let (status, kind, body) = match self {
-            Answer::Json(status, json) => (status, Some("application/json"), Body::whole(json)),
-            Answer::Text(text) => (
-                StatusCode::OK,
-                Some("text/plain; charset=utf-8"),
-                Body::whole(text.into()),
-            ),
-            Answer::Page(json) => (StatusCode::OK, Some("application/json"), Body::whole(json)),
-            Answer::Done => (StatusCode::NO_CONTENT, None, Body::whole(Vec::new())),
-            Answer::Events(stream) => (StatusCode::OK, Some("text/event-stream"), Body::Events(stream)),
+            Answer::Json(status, json) => (status, Some("application/json"), Content::whole(json)),
+            Answer::Text(text) => (StatusCode::OK, Some("text/plain; charset=utf-8"), Content::whole(text)),
+            Answer::Page(json) => (StatusCode::OK, Some("application/json"), Content::whole(json)),
+            Answer::Done => (StatusCode::NO_CONTENT, None, Content::whole(Vec::new())),
+            Answer::Events(stream) => (StatusCode::OK, Some("text/event-stream"), Content::Stream(stream)),
         };
         respond(status, kind, body)
     }
 }
 
-fn refuse(problem: Problem) -> Response<Body> {
+fn refuse(problem: Problem) -> Response<Content> {
     counter!("surtidor_control_problems_total", "code" => problem.code).increment(1);
     let mut response = respond(
         problem.status,
         Some("application/problem+json"),
-        Body::whole(problem.body()),
+        Content::whole(problem.body()),
     );
     if let Some((name, value)) = problem.header {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
@@ -177,7 +171,7 @@ fn refuse(problem: Problem) -> Response<Body> {
     response
 }
 
-fn respond(status: StatusCode, kind: Option<&'static str>, body: Body) -> Response<Body> {
+fn respond(status: StatusCode, kind: Option<&'static str>, body: Content) -> Response<Content> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
     let headers = response.headers_mut();
@@ -519,42 +513,4 @@ fn account_unknown(detail: String) -> Problem {
 /// Ordered by time, so that it is found near its neighbours in the log.
 fn new_reference() -> Reference {
     Reference::parse(&uuid::Uuid::now_v7().to_string()).expect("a UUID has 36 hex digits and hyphens")
-}
-
-/// One body for all answers.
-pub enum Body {
-    Whole(Whole),
-    Events(Stream),
-}
-
-impl Body {
-    fn whole(bytes: Vec<u8>) -> Body {
-        Body::Whole(Whole::new(bytes.into()))
-    }
-}
-
-impl HttpBody for Body {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        match self.get_mut() {
-            Body::Whole(body) => Pin::new(body).poll_frame(cx),
-            Body::Events(body) => Pin::new(body).poll_frame(cx),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Body::Whole(body) => body.is_end_stream(),
-            Body::Events(_) => false,
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Body::Whole(body) => body.size_hint(),
-            Body::Events(_) => SizeHint::default(),
-        }
-    }
 }

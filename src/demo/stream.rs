@@ -1,38 +1,19 @@
 //! The page's stream of server-sent events: the whole show whenever it changed, and each line of the protocol once. A page
 //! that comes back says which line it had last.
 
-use std::convert::Infallible;
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
 
-use bytes::Bytes;
-use hyper::body::{Body, Frame};
 use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_local;
 use tokio::time::timeout;
 
 use super::show::Show;
 use crate::limits;
+use crate::net::body::Chunks;
 use crate::net::stop::Stopping;
 
-/// Goes on until the page leaves or the demo stops.
-#[derive(Debug)]
-pub struct Stream(mpsc::Receiver<Bytes>);
-
-impl Body for Stream {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        self.0
-            .poll_recv(cx)
-            .map(|chunk| chunk.map(|chunk| Ok(Frame::data(chunk))))
-    }
-}
-
-/// `last` is what the page says it had: the `id` of a line of this run, or of another one.
-pub fn stream(show: Rc<Show>, last: Option<&str>, mut stopping: Stopping) -> Stream {
+/// Goes on until the page leaves or the demo stops. `last` is what the page says it had: the `id` of a line of this run, or of another one.
+pub fn stream(show: Rc<Show>, last: Option<&str>, mut stopping: Stopping) -> Chunks {
     let of_this_run = last.and_then(|last| last.strip_prefix(&show.fixed.boot)?.strip_prefix('.'));
     let mut teller = Teller {
         changes: show.changes(),
@@ -54,7 +35,7 @@ pub fn stream(show: Rc<Show>, last: Option<&str>, mut stopping: Stopping) -> Str
             };
         }
     });
-    Stream(body)
+    Chunks(body)
 }
 
 struct Teller {

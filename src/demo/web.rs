@@ -5,10 +5,9 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::service::Service;
@@ -17,9 +16,9 @@ use hyper::{Method, Request, Response, StatusCode};
 use super::actions::{Action, Hands};
 use super::machine::Kind;
 use super::qr;
-use super::stream::{Stream, stream};
+use super::stream::stream;
 use crate::limits;
-use crate::net::body::{Whole, read_body};
+use crate::net::body::{Content, Whole, read_body};
 use crate::net::metrics::Connections;
 use crate::net::seats::Seats;
 use crate::net::stop::Stopping;
@@ -68,37 +67,6 @@ pub async fn run(listener: tokio::net::TcpListener, hands: Hands, stopping: Stop
 
 #[derive(Clone)]
 struct Web(Rc<(Hands, Stopping)>);
-
-pub enum Content {
-    Whole(Whole),
-    Stream(Stream),
-}
-
-impl Body for Content {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        match &mut *self {
-            Content::Whole(whole) => Pin::new(whole).poll_frame(cx),
-            Content::Stream(stream) => Pin::new(stream).poll_frame(cx),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Content::Whole(whole) => whole.is_end_stream(),
-            Content::Stream(_) => false,
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Content::Whole(whole) => whole.size_hint(),
-            Content::Stream(_) => SizeHint::default(),
-        }
-    }
-}
 
 impl Service<Request<Incoming>> for Web {
     type Response = Response<Content>;
@@ -203,7 +171,7 @@ fn plain(status: StatusCode, text: &str) -> Response<Content> {
 }
 
 fn whole(status: StatusCode, kind: &'static str, bytes: Bytes) -> Response<Content> {
-    response(status, kind, Content::Whole(Whole::new(bytes)))
+    response(status, kind, Content::whole(bytes))
 }
 
 fn response(status: StatusCode, kind: &'static str, content: Content) -> Response<Content> {
