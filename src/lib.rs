@@ -31,8 +31,9 @@ pub mod poll;
 pub mod sandbox;
 
 pub mod client;
-pub mod demo;
 pub mod qr;
+
+pub mod demo;
 
 pub mod app;
 pub mod cli;

@@ -1,10 +1,12 @@
-//! A QR code: read module by module from a picture of it, and drawn for a terminal, as SVG and as PNG. What it says is
-//! never decoded, so that drawing it anew cannot change what it says. No file is touched here, and nothing is asked for.
+//! A QR code: made of a text, or read module by module from a picture of it; and drawn for a terminal, as SVG and as PNG.
+//! What a picture says is never decoded, so that drawing it anew cannot change what it says. No file is touched here, and
+//! nothing is asked for.
 
 use std::fmt::Write as _;
 use std::io::Cursor;
 
 use png::{BitDepth, ColorType, Decoder, Encoder, Transformations};
+use qrcode::{Color, QrCode};
 
 use crate::limits;
 
@@ -35,6 +37,15 @@ const PNG_BYTES: usize = 2;
 const PNG_ROWS: usize = PNG_BYTES * 8;
 
 impl Code {
+    /// That says this. None if the text is too long for any code.
+    pub fn of(text: &str) -> Option<Code> {
+        let code = QrCode::new(text).ok()?;
+        Some(Code {
+            width: code.width(),
+            dark: code.to_colors().iter().map(|color| *color == Color::Dark).collect(),
+        })
+    }
+
     /// From a PNG of the bare code, with or without a quiet zone.
     pub fn read(png: &[u8]) -> Result<Code, Unreadable> {
         let picture = Picture::read(png)?;

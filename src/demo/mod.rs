@@ -10,7 +10,6 @@ mod lines;
 mod machine;
 mod market;
 mod phone;
-mod qr;
 mod server;
 mod show;
 mod stream;

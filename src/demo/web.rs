@@ -15,7 +15,6 @@ use hyper::{Method, Request, Response, StatusCode};
 
 use super::actions::{Action, Hands};
 use super::machine::Kind;
-use super::qr;
 use super::stream::stream;
 use crate::limits;
 use crate::net::body::{Content, Whole, read_body};
@@ -23,6 +22,7 @@ use crate::net::metrics::Connections;
 use crate::net::seats::Seats;
 use crate::net::stop::Stopping;
 use crate::net::{Face, Limits, serve};
+use crate::qr::Code;
 
 /// A file of the page: its path, its type, and what it holds.
 type File = (&'static str, &'static str, &'static str);
@@ -147,7 +147,7 @@ fn is_from_our_page(headers: &HeaderMap) -> bool {
 }
 
 fn file(hands: &Hands, path: &str) -> Response<Content> {
-    let code = |kind: Kind| qr::svg(&hands.show.fixed.url(kind));
+    let code = |kind: Kind| Code::of(&hands.show.fixed.url(kind)).map(|code| code.svg());
     let picture = match path {
         "/pump.svg" => code(Kind::Pump),
         "/vending.svg" => code(Kind::Vending),

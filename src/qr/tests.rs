@@ -13,6 +13,14 @@ fn codes() -> Vec<qrcode::QrCode> {
         .collect()
 }
 
+#[test]
+fn a_code_of_a_text_has_its_modules_and_its_margin() {
+    let code = Code::of("http://127.0.0.1:8080/pay-mp?locationId=6232&positionId=4").expect("it is short");
+    // The finder in the upper left corner begins with seven dark modules after the margin.
+    assert!(code.svg().contains("d=\"M4 4h7v1h-7z"));
+    assert!(!code.svg().contains("M3 ") && Code::of(&"x".repeat(5_000)).is_none());
+}
+
 fn is_dark_there(code: &qrcode::QrCode, x: usize, y: usize) -> bool {
     x < code.width() && y < code.width() && code[(x, y)] == qrcode::Color::Dark
 }

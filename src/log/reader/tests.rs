@@ -269,6 +269,19 @@ async fn orders_are_found_newest_first_by_pos_status_and_time() {
     assert!(station.reader.order(reference("E")).await.expect("read").is_none());
 }
 
+/// The names of each page, one after the other.
+async fn pages(station: &Station, mut query: OrderQuery) -> Vec<String> {
+    let mut pages = Vec::new();
+    loop {
+        let (names, next) = found(station, query.clone()).await;
+        pages.push(names.join(" "));
+        query.cursor = next;
+        if next.is_none() {
+            return pages;
+        }
+    }
+}
+
 #[tokio::test]
 async fn pages_of_orders_follow_their_cursor() {
     let mut station = station();
@@ -278,19 +291,11 @@ async fn pages_of_orders_follow_their_cursor() {
             (1..=5).try_for_each(|n| batch.put_order(&order(&format!("T-{n}"), "P", n)))
         })
         .expect("written");
-    let mut query = OrderQuery {
+    let query = OrderQuery {
         limit: 2,
         ..OrderQuery::default()
     };
-    let mut pages = Vec::new();
-    loop {
-        let (names, next) = found(&station, query.clone()).await;
-        pages.push(names.join(" "));
-        query.cursor = next;
-        if next.is_none() {
-            break;
-        }
-    }
+    let pages = pages(&station, query).await;
     assert_eq!(pages, ["T-5 T-4", "T-3 T-2", "T-1"]);
     let (names, next) = found(&station, OrderQuery::default()).await;
     assert_eq!(names, ["T-5"], "a page has one at least");
@@ -313,18 +318,10 @@ async fn a_page_of_orders_is_bounded_in_bytes_and_has_one_always() {
             Ok(())
         })
         .expect("written");
-    let mut query = OrderQuery {
+    let query = OrderQuery {
         limit: limits::PAGE_MAX,
         ..OrderQuery::default()
     };
-    let mut pages = Vec::new();
-    loop {
-        let (names, next) = found(&station, query.clone()).await;
-        pages.push(names.join(" "));
-        query.cursor = next;
-        if next.is_none() {
-            break;
-        }
-    }
+    let pages = pages(&station, query).await;
     assert_eq!(pages, ["T-4 T-3", "T-2", "T-1", "T-0"]);
 }
