@@ -23,7 +23,7 @@ use crate::config::{self, Config, Secret};
 use crate::control::{self, BindError, Control};
 use crate::engine::{self, Accounts, Condition, Engine, Parts, Writer};
 use crate::limits;
-use crate::log::{Log, LogError, OpenError, Reader};
+use crate::log::{Log, LogError, OpenError};
 use crate::mercadopago::{self, Client};
 use crate::net::listen::{Sharing, tcp, tcp_shared};
 use crate::net::metrics::Connections;
@@ -144,7 +144,7 @@ impl App {
         let (table, rings) = table(&config);
         let log = Log::open(&config.data.dir, &config.poll.keys.join(","))?;
         let seal = Arc::new(Seal::new(&log.seal_key()?));
-        let reader = Reader::open(&log.file())?;
+        let reader = log.reader()?;
         let (engine, writer) = Engine::start(Parts {
             log,
             reader,

@@ -348,6 +348,12 @@ pub const BALLAST_RETRY: Duration = Duration::from_secs(1);
 pub const CHECKPOINT_PAGES: u32 = 8_192;
 /// While commands wait it is put off, until the write-ahead log has 256 MiB: what a restart reads again.
 pub const CHECKPOINT_PAGES_BUSY: u32 = 65_536;
+/// Entries that the tables of orders and of POS may lack, in memory until then; and those that they take up at once. Whoever
+/// adds more pays for it in the same commit.
+pub const TABLES_BEHIND: usize = 4_096;
+pub const TABLES_PIECE: usize = 512;
+/// When the tables are looked at: often enough that there is little to do, rarely enough that no push feels it.
+pub const TABLES_EVERY: Duration = Duration::from_millis(50);
 /// Rows deleted by one commit of the trimmer, so that no push waits long for it.
 pub const TRIM_ROWS: usize = 500;
 pub const TRIM_EVERY: Duration = Duration::from_secs(600);

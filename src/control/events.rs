@@ -154,7 +154,7 @@ mod tests {
     use crate::domain::money::{Currency, Money};
     use crate::domain::order::{Facts, Metadata};
     use crate::feed::{After, Feed};
-    use crate::log::{Happening, Log, Reader};
+    use crate::log::{Happening, Log};
     use crate::net::stop::channel;
 
     /// Two orders with the largest metadata were shown.
@@ -179,7 +179,7 @@ mod tests {
     async fn a_page_is_bounded_in_bytes_and_tells_where_to_go_on() {
         let folder = tempfile::tempdir().expect("a folder");
         let log = Log::open(folder.path(), "a").expect("a new log");
-        let feed = Arc::new(Feed::new(Reader::open(&log.file()).expect("readable"), 0));
+        let feed = Arc::new(Feed::new(log.reader().expect("readable"), 0));
         let follower = feed.follow(None, After::Now).await.expect("from now on");
         (1..=limits::FEED_PAGE as u64 / 2).for_each(|seq| feed.publish(shown(seq)));
         let (_stop, stopping) = channel();
@@ -199,7 +199,7 @@ mod tests {
     async fn a_silent_stream_shows_that_it_lives_until_the_server_stops() {
         let folder = tempfile::tempdir().expect("a folder");
         let log = Log::open(folder.path(), "a").expect("a new log");
-        let feed = Arc::new(Feed::new(Reader::open(&log.file()).expect("readable"), 0));
+        let feed = Arc::new(Feed::new(log.reader().expect("readable"), 0));
         let follower = feed.follow(None, After::Now).await.expect("from now on");
         let streaming = async {
             let (stop, stopping) = channel();

@@ -363,7 +363,7 @@ impl Settings {
             cursor: parameters.parsed("cursor", |text| text.parse().map_err(|_| "must be what `next` said"))?,
         };
         parameters.finish()?;
-        let page = self.engine.reader().orders(query).await?;
+        let page = self.engine.caught_up().await?.orders(query).await?;
         let orders = page.orders.iter().map(write::order).collect();
         Ok(Answer::ok(&write::OrderPage {
             orders,
@@ -371,7 +371,7 @@ impl Settings {
         }))
     }
 
-    async fn order(&self, reference: &str) -> Result<Order, Problem> {
+    async fn order(&self, reference: &str) -> Result<Arc<Order>, Problem> {
         let unknown = || Problem::order_unknown(reference);
         // What is no reference was never one of ours.
         let parsed = Reference::parse(reference).map_err(|_| unknown())?;
@@ -401,10 +401,10 @@ impl Settings {
             return Err(Problem::account_without_token(&order.account));
         }
         let command = Command::Refund {
-            reference: order.reference,
+            reference: order.reference.clone(),
             wanted,
         };
-        made(self.engine.submit(order.pos, command).await?)
+        made(self.engine.submit(order.pos.clone(), command).await?)
     }
 
     fn can_give_back(&self, account: &AccountId) -> bool {

@@ -81,6 +81,37 @@ fn evolve_open(pos: &mut Pos, event: &Event, at: Timestamp) {
     }
 }
 
+/// The orders that events change, as they stand afterwards. `known` are those that were there before, if they are about
+/// them.
+pub fn orders_after<'a>(
+    known: impl IntoIterator<Item = &'a Arc<Order>>,
+    events: &[Event],
+    at: Timestamp,
+) -> Vec<Arc<Order>> {
+    let known: Vec<&Arc<Order>> = known.into_iter().collect();
+    let mut changed: Vec<Arc<Order>> = Vec::new();
+    for event in events {
+        if let Event::OrderReady(order) = event {
+            changed.push(order.clone());
+            continue;
+        }
+        let Some(reference) = event.reference() else { continue };
+        if changed.iter().all(|order| order.reference != *reference) {
+            changed.extend(
+                known
+                    .iter()
+                    .find(|order| order.reference == *reference)
+                    .copied()
+                    .cloned(),
+            );
+        }
+        for order in changed.iter_mut().filter(|order| order.reference == *reference) {
+            evolve_order(Arc::make_mut(order), event, at);
+        }
+    }
+    changed
+}
+
 /// What an event makes of the order it is about.
 pub fn evolve_order(order: &mut Order, event: &Event, at: Timestamp) {
     let end = |order: &mut Order, status| {

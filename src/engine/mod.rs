@@ -45,7 +45,7 @@ pub struct Applied {
     /// None: it had been done before.
     pub events: Vec<Event>,
     /// The order that the command named, as it stands now.
-    pub order: Option<Order>,
+    pub order: Option<Arc<Order>>,
     /// The POS that was registered or changed, as it was then.
     pub record: Option<Record>,
 }
@@ -95,6 +95,8 @@ enum Work {
     /// A notification was worked off: the inbox's row goes.
     Forget(u64),
     Trim,
+    /// The tables follow the entries; somebody may wait for it.
+    CatchUp(Option<oneshot::Sender<Result<(), Denied>>>),
     /// The disk is full: is it still?
     LookForRoom,
     /// Accounts were configured anew: they may be polled in another dialect.
@@ -218,6 +220,8 @@ impl Engine {
         let mut trim = tokio::time::interval_at(first, limits::TRIM_EVERY);
         let mut room = tokio::time::interval(limits::BALLAST_RETRY);
         room.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut tables = tokio::time::interval(limits::TABLES_EVERY);
+        tables.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let is_full = || *self.condition.borrow() == Condition::Full;
         loop {
             tokio::select! {
@@ -235,6 +239,9 @@ impl Engine {
                 _ = trim.tick() => {
                     let _ = self.work.send(Work::Trim).await;
                 }
+                _ = tables.tick() => if self.reader.is_behind() {
+                    let _ = self.work.send(Work::CatchUp(None)).await;
+                },
                 _ = room.tick() => if is_full() {
                     let _ = self.work.send(Work::LookForRoom).await;
                 }
@@ -282,6 +289,14 @@ impl Engine {
 
     pub fn reader(&self) -> &Reader {
         &self.reader
+    }
+
+    /// The same, once its lists have all that was acknowledged; on a full disk, what there is room for.
+    pub async fn caught_up(&self) -> Result<&Reader, Denied> {
+        if self.reader.is_behind() {
+            ask(&self.work, |reply| Work::CatchUp(Some(reply))).await?;
+        }
+        Ok(&self.reader)
     }
 
     pub fn condition(&self) -> watch::Receiver<Condition> {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{error, info, info_span, warn};
 
 use super::inbox::Keep;
@@ -13,7 +13,7 @@ use super::{Applied, Condition, Denied, Job, Record, Work};
 use crate::clock::{Clock, Now};
 use crate::domain::command::{Command, Event};
 use crate::domain::decide::{Beyond, decide};
-use crate::domain::evolve::{evolve, evolve_order};
+use crate::domain::evolve::{evolve, orders_after};
 use crate::domain::id::{PosId, Rev, Timestamp};
 use crate::domain::order::Order;
 use crate::domain::payment::{RefundState, Sighting};
@@ -29,6 +29,10 @@ pub(super) struct Writer {
     numbers: Numbers,
     keep_entries: Duration,
     trimming: bool,
+    /// The tables follow the entries, whenever nothing else is to be done.
+    catching_up: bool,
+    /// Who waits until they have.
+    caught_up: Vec<oneshot::Sender<Result<(), Denied>>>,
     /// Rows of the inbox that go with the next commit. One that does not happen leaves them for the one after it.
     worked_off: Vec<u64>,
     /// That an order was shown could not be written down: its polls must tell again.
@@ -92,6 +96,8 @@ impl Writer {
             numbers,
             keep_entries,
             trimming: false,
+            catching_up: false,
+            caught_up: Vec::new(),
             worked_off: Vec::new(),
             unheard: false,
         };
@@ -113,6 +119,10 @@ impl Writer {
                     Work::Keep(keep) => group.keeps.push(keep),
                     Work::Forget(row) => self.worked_off.push(row),
                     Work::Trim => self.trimming = true,
+                    Work::CatchUp(reply) => {
+                        self.catching_up = true;
+                        self.caught_up.extend(reply);
+                    }
                     Work::LookForRoom => self.look_for_room(),
                     Work::Redialect => redialect = true,
                     Work::Stop => stopping = true,
@@ -123,10 +133,18 @@ impl Writer {
                     None
                 };
             }
-            self.do_all(group);
+            // That something was worked off waits for a commit that is made anyway: what a crash brings back is looked at
+            // once more, and no harm done.
+            let can_wait = self.worked_off.len() < limits::COMMIT_COMMANDS && !self.catching_up && !stopping;
+            if group.len() > 0 || !can_wait {
+                self.do_all(group);
+            }
             if redialect {
                 self.views.redialect();
                 self.views.warn_of_missing_accounts();
+            }
+            if !self.caught_up.is_empty() {
+                self.catch_up();
             }
             self.tidy(!waiting.is_empty());
         }
@@ -135,16 +153,35 @@ impl Writer {
         }
     }
 
-    /// Waits for work; while there is something to trim, not for long.
+    /// Waits for work, and does what can wait for as long as there is none.
     fn wait(&mut self, waiting: &mut mpsc::Receiver<Work>) -> Option<Work> {
-        while self.trimming {
+        while self.trimming || self.catching_up {
             match waiting.try_recv() {
                 Ok(work) => return Some(work),
                 Err(mpsc::error::TryRecvError::Disconnected) => return None,
+                Err(mpsc::error::TryRecvError::Empty) if self.catching_up => self.catch_up(),
                 Err(mpsc::error::TryRecvError::Empty) => self.trim(),
             }
         }
         waiting.blocking_recv()
+    }
+
+    /// A piece of it.
+    fn catch_up(&mut self) {
+        let more = self.log.catch_up();
+        self.watch_room();
+        match more {
+            Ok(true) => return,
+            Ok(false) => {}
+            // Whoever waits reads what there is.
+            Err(LogError::Full | LogError::Locked) => {}
+            Err(error) => self.fail(Group::default(), &error),
+        }
+        self.catching_up = false;
+        for waiting in self.caught_up.drain(..) {
+            // Who asked may have gone.
+            let _ = waiting.send(Ok(()));
+        }
     }
 
     fn do_all(&mut self, group: Group) {
@@ -430,7 +467,8 @@ impl Stage {
             decide(&staged.state, beyond, &job.command, now.at).map_err(|refusal| Stop::This(refusal.into()))?;
 
         let lease_before = staged.state.as_ref().and_then(|pos| pos.lease);
-        let touched = touched_orders(staged, known.as_deref(), &decision.events, now.at);
+        let open = staged.state.as_ref().and_then(|pos| pos.open.as_ref());
+        let changed = orders_after(open.into_iter().chain(&known), &decision.events, now.at);
         for event in &decision.events {
             staged.state = evolve(staged.state.take(), &job.pos, event, now.at);
         }
@@ -440,9 +478,6 @@ impl Stage {
         staged.changed |= decision.lease != lease_before || !decision.events.is_empty();
         if decision.lease != lease_before {
             batch.put_lease(&job.pos, decision.lease)?;
-        }
-        for order in &touched {
-            batch.put_order(order)?;
         }
         let mut written = None;
         if !decision.events.is_empty() {
@@ -454,7 +489,7 @@ impl Stage {
                 events: decision.events.clone(),
                 state_after: staged.state.clone(),
             };
-            staged.sum = batch.append(&entry, staged.sum)?;
+            staged.sum = batch.append(&entry, staged.sum, changed.clone())?;
             staged.rev = entry.rev;
             written = Some(entry);
         }
@@ -469,8 +504,8 @@ impl Stage {
         });
         self.entries.extend(written.map(Happening::from));
         let order = job.command.reference().and_then(|reference| {
-            let found = touched.into_iter().find(|order| order.reference.same(reference));
-            found.or_else(|| known.map(|order| (*order).clone()))
+            let found = changed.into_iter().find(|order| order.reference.same(reference));
+            found.or(known)
         });
         Ok(Applied {
             events: decision.events,
@@ -511,31 +546,8 @@ fn known_order(staged: &Staged, batch: &Batch<'_>, command: &Command) -> Result<
     let open = staged.state.as_ref().and_then(|pos| pos.open.as_ref());
     match open.filter(|order| order.reference.same(reference)) {
         Some(order) => Ok(Some(order.clone())),
-        None => Ok(batch.order(reference)?.map(Arc::new)),
+        None => Ok(batch.order(reference)?),
     }
-}
-
-/// The orders that events change, as they stand afterwards.
-fn touched_orders(staged: &Staged, known: Option<&Order>, events: &[Event], at: Timestamp) -> Vec<Order> {
-    let open = staged.state.as_ref().and_then(|pos| pos.open.as_deref());
-    let mut touched: Vec<Order> = Vec::new();
-    for event in events {
-        if let Event::OrderReady(order) = event {
-            touched.push((**order).clone());
-        } else if let Some(reference) = event.reference() {
-            if touched.iter().all(|order| order.reference != *reference) {
-                let base = [open, known]
-                    .into_iter()
-                    .flatten()
-                    .find(|order| order.reference == *reference);
-                touched.extend(base.cloned());
-            }
-            for order in touched.iter_mut().filter(|order| order.reference == *reference) {
-                evolve_order(order, event, at);
-            }
-        }
-    }
-    touched
 }
 
 /// `info` is what an operator acts on or looks for; the rest is in the feed.

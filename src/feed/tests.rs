@@ -31,7 +31,7 @@ fn trimmed() -> (tempfile::TempDir, Log) {
     let folder = tempfile::tempdir().expect("a folder");
     let mut log = Log::open(folder.path(), "a").expect("a new log");
     let append = log.commit(false, |batch| {
-        (1..=6).try_fold(Sum::NONE, |sum, seq| batch.append(&entry(seq), sum))
+        (1..=6).try_fold(Sum::NONE, |sum, seq| batch.append(&entry(seq), sum, Vec::new()))
     });
     append.expect("written");
     assert_eq!(log.trim(Timestamp(6), Timestamp(6)).expect("trimmed"), 5);
@@ -39,7 +39,7 @@ fn trimmed() -> (tempfile::TempDir, Log) {
 }
 
 fn feed(log: &Log, head: u64) -> Arc<Feed> {
-    Arc::new(Feed::new(Reader::open(&log.file()).expect("readable"), head))
+    Arc::new(Feed::new(log.reader().expect("readable"), head))
 }
 
 #[tokio::test]
@@ -101,7 +101,7 @@ async fn a_follower_far_behind_reads_a_little_at_a_time_and_all_of_it() {
         ..entry(seq)
     };
     log.commit(false, |batch| {
-        (1..=written).try_fold(Sum::NONE, |sum, seq| batch.append(&wordy(seq), sum))
+        (1..=written).try_fold(Sum::NONE, |sum, seq| batch.append(&wordy(seq), sum, Vec::new()))
     })
     .expect("written");
     let feed = feed(&log, written);
@@ -120,7 +120,7 @@ async fn a_follower_far_behind_reads_a_little_at_a_time_and_all_of_it() {
 #[tokio::test]
 async fn who_waits_for_a_quiet_pos_is_not_behind() {
     let (_folder, log) = trimmed();
-    let feed = Arc::new(Feed::new(Reader::open(&log.file()).expect("a reader"), 6));
+    let feed = Arc::new(Feed::new(log.reader().expect("a reader"), 6));
     let quiet = PosId::parse("Q").expect("a name");
     let mut waiting = feed.follow(Some(quiet), After::Now).await.expect("from now on");
     tokio::select! {

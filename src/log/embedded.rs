@@ -7,8 +7,10 @@
 //! been: that is made durable before anybody is told of it.
 
 mod batch;
+mod behind;
 mod inbox;
 mod reserve;
+mod tables;
 mod trim;
 
 use std::fs::{DirBuilder, File};
@@ -28,12 +30,15 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
 pub use batch::Batch;
 
 use batch::Transaction;
+pub(super) use behind::Behind;
+use behind::{Late, Piece};
 pub use inbox::Kept;
 
 use reserve::Reserve;
 use trim::{OLDEST_ENTRY, OLDEST_ORDER};
 
 use super::entry::{self, Entry, Unreadable};
+use super::reader::Reader;
 use super::{Damage, LogError, Sum};
 use crate::domain::id::{PosId, Reference, Rev, Timestamp};
 use crate::domain::order::Order;
@@ -48,14 +53,17 @@ const LOCK: &str = "lock";
 const POLL_KEYS: &str = "poll_keys";
 const SEAL_KEY: &str = "seal_key";
 const TRIMMED_SEQ: &str = "trimmed_seq";
+/// Up to which entry the tables have taken up what entries say.
+const TABLES_SEQ: &str = "tables_seq";
 /// Up to which time the last whole session of the trimmer went.
 const ENTRIES_TRIMMED_BEFORE: &str = "entries_trimmed_before";
 const ORDERS_TRIMMED_BEFORE: &str = "orders_trimmed_before";
 
 /// What leads from each version of the tables to the next, from none on. Bodies carry a version of their own.
-const STEPS: [&str; 2] = [
+const STEPS: [&str; 3] = [
     include_str!("embedded/tables-1.sql"),
     include_str!("embedded/tables-2.sql"),
+    include_str!("embedded/tables-3.sql"),
 ];
 const SCHEMA: usize = STEPS.len();
 
@@ -94,6 +102,7 @@ pub struct Log {
     trimmer_at: u64,
     /// Pages in the write-ahead log after the last commit.
     wal_pages: Arc<AtomicU32>,
+    behind: Arc<Behind>,
     /// Held as long as the log is open.
     _lock: File,
 }
@@ -143,6 +152,7 @@ impl Log {
             reserve,
             trimmer_at: 0,
             wal_pages,
+            behind: Arc::default(),
             _lock: lock,
         };
         let version = version(&log.connection)?;
@@ -155,7 +165,13 @@ impl Log {
             .and_then(|folder| folder.sync_all())
             .map_err(in_folder)?;
         log.refill_reserve()?;
+        log.recall()?;
         Ok(log)
+    }
+
+    /// Questions to this log, answered beside its writer.
+    pub fn reader(&self) -> Result<Reader, LogError> {
+        Reader::open(&self.file(), &self.behind)
     }
 
     fn check_poll_keys(&self, poll_keys: &str) -> Result<(), OpenError> {
@@ -272,6 +288,24 @@ impl Log {
         may_use_reserve: bool,
         work: impl FnOnce(&mut Batch<'_>) -> Result<T, LogError>,
     ) -> Result<T, LogError> {
+        let late = self.behind.late();
+        // Whoever adds entries faster than the tables follow pays for it.
+        let owed = if late.len() >= limits::TABLES_BEHIND {
+            late.piece(limits::TABLES_PIECE)
+        } else {
+            None
+        };
+        drop(late);
+        self.commit_with(owed, may_use_reserve, work)
+    }
+
+    /// The tables take up a piece in the same commit.
+    fn commit_with<T>(
+        &mut self,
+        piece: Option<Piece>,
+        may_use_reserve: bool,
+        work: impl FnOnce(&mut Batch<'_>) -> Result<T, LogError>,
+    ) -> Result<T, LogError> {
         if let Some(first) = &self.failed {
             return Err(LogError::Failed(first.clone()));
         }
@@ -281,7 +315,7 @@ impl Log {
         if self.reserve.is_open() && !may_use_reserve {
             return Err(LogError::Full);
         }
-        let result = self.try_commit(work);
+        let result = self.try_commit(piece, work);
         match &result {
             // A damaged row concerns who asked for it; the rest of the log is as good as it was.
             Ok(_) | Err(LogError::Damaged(_) | LogError::Locked) => {}
@@ -291,17 +325,32 @@ impl Log {
         result
     }
 
-    fn try_commit<T>(&mut self, work: impl FnOnce(&mut Batch<'_>) -> Result<T, LogError>) -> Result<T, LogError> {
+    fn try_commit<T>(
+        &self,
+        piece: Option<Piece>,
+        work: impl FnOnce(&mut Batch<'_>) -> Result<T, LogError>,
+    ) -> Result<T, LogError> {
         let transaction = Transaction::begin(&self.connection).map_err(failure)?;
         let mut batch = Batch {
             transaction,
+            behind: &self.behind,
+            late: Late::default(),
             changes: 0,
         };
         let done = work(&mut batch)?;
-        let Batch { transaction, changes } = batch;
+        piece.iter().try_for_each(|piece| batch.take_up(piece))?;
+        let Batch {
+            transaction,
+            late: newer,
+            changes,
+            ..
+        } = batch;
         if changes > 0 {
             transaction.commit().map_err(failure)?;
         }
+        let mut late = self.behind.late();
+        piece.iter().for_each(|piece| late.done(piece));
+        late.extend(newer);
         Ok(done)
     }
 
@@ -321,10 +370,18 @@ impl Log {
 
     /// The last one, so that all is in one file. Closing does not write.
     pub fn close(mut self) -> Result<(), LogError> {
-        match self.failed {
-            None => self.checkpoint("TRUNCATE"),
-            Some(_) => Ok(()),
+        if self.failed.is_some() {
+            return Ok(());
         }
+        loop {
+            match self.catch_up() {
+                Ok(true) => {}
+                // The next start does it.
+                Ok(false) | Err(LogError::Full | LogError::Locked) => break,
+                Err(error) => return Err(error),
+            }
+        }
+        self.checkpoint("TRUNCATE")
     }
 
     fn checkpoint(&mut self, mode: &str) -> Result<(), LogError> {
@@ -361,6 +418,8 @@ impl Log {
     /// Whatever it is asked, a session goes no further than `limits::TRIM_STEP` beyond the one before it: the times come
     /// from a wall clock, and one that jumps ahead must not take the history with it.
     pub fn trim(&mut self, entries_before: Timestamp, orders_before: Timestamp) -> Result<usize, LogError> {
+        // A start must find the entries that the tables have not taken up.
+        while self.catch_up()? {}
         let from = self.trimmer_at;
         let (looked_at, go_on_after) = self.commit(true, |batch| {
             let entries_before = batch.within_a_step(ENTRIES_TRIMMED_BEFORE, OLDEST_ENTRY, entries_before)?;
@@ -528,6 +587,8 @@ fn settings(connection: &mut Connection, wal_pages: Arc<AtomicU32>) -> rusqlite:
         wal_pages.store(u32::try_from(pages).unwrap_or(0), Relaxed);
         Ok(())
     }))?;
+    // Else statements are compiled anew for each value that is bound to them, since one index is of some orders only.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "trusted_schema", false)?;
     connection.pragma_update(None, "cache_size", -16_384)
@@ -545,17 +606,18 @@ pub(super) fn open_for_reading(file: &Path) -> Result<Connection, LogError> {
     Ok(connection)
 }
 
-pub(super) fn order(connection: &Connection, reference: &Reference) -> Result<Option<Order>, LogError> {
-    let found: Option<(Vec<u8>, [u8; 16])> = connection
-        .prepare_cached("SELECT body, sum FROM orders WHERE reference = ?1")
+/// An order as its table has it, and the entry that changed it last.
+pub(super) fn stored_order(connection: &Connection, reference: &Reference) -> Result<Option<(Order, u64)>, LogError> {
+    let found: Option<(Vec<u8>, [u8; 16], u64)> = connection
+        .prepare_cached("SELECT body, sum, seq FROM orders WHERE reference = ?1")
         .and_then(|mut statement| {
             statement
-                .query_row([reference.folded()], |row| Ok((row.get(0)?, row.get(1)?)))
+                .query_row([reference.folded()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
                 .optional()
         })
         .map_err(failure)?;
     found
-        .map(|(body, sum)| Ok(verified_order(reference.as_str(), &body, Sum(sum))?))
+        .map(|(body, sum, seq)| Ok((verified_order(reference.as_str(), &body, Sum(sum))?, seq)))
         .transpose()
 }
 
@@ -578,9 +640,13 @@ pub(super) fn verified_order(reference: &str, body: &[u8], sum: Sum) -> Result<O
 
 /// Entries up to this number were trimmed, but for each POS's newest.
 pub(super) fn trimmed_seq(connection: &Connection) -> rusqlite::Result<u64> {
-    Ok(meta(connection, TRIMMED_SEQ)?
-        .and_then(|seq| seq.parse().ok())
-        .unwrap_or(0))
+    number(connection, TRIMMED_SEQ)
+}
+
+/// 0 if it was never set.
+fn number(connection: &Connection, key: &str) -> rusqlite::Result<u64> {
+    let text = meta(connection, key)?;
+    Ok(text.and_then(|text| text.parse().ok()).unwrap_or(0))
 }
 
 fn meta(connection: &Connection, key: &str) -> rusqlite::Result<Option<String>> {

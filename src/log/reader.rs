@@ -2,13 +2,15 @@
 //!
 //! There are two: whoever asks for one order never waits for those who read the history.
 
+use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 
 use rusqlite::{Connection, OptionalExtension, params_from_iter, types::Value};
 use tokio::sync::oneshot;
 
-use super::embedded::{self, Row, failure, open_for_reading, trimmed_seq};
+use super::embedded::{self, Behind, Row, failure, open_for_reading, trimmed_seq};
 use super::entry::Entry;
 use super::{Damage, LogError, Sum};
 use crate::domain::command::Event;
@@ -85,14 +87,21 @@ pub struct Reader {
     points: SyncSender<Question>,
     /// Pages of entries and of orders.
     scans: SyncSender<Question>,
+    behind: Arc<Behind>,
 }
 
 impl Reader {
-    pub fn open(file: &Path) -> Result<Reader, LogError> {
+    pub(super) fn open(file: &Path, behind: &Arc<Behind>) -> Result<Reader, LogError> {
         Ok(Reader {
             points: thread(file, "log-points")?,
             scans: thread(file, "log-scans")?,
+            behind: behind.clone(),
         })
+    }
+
+    /// Whether lists of orders may lack what was acknowledged already: the writer must catch up first.
+    pub fn is_behind(&self) -> bool {
+        !self.behind.is_empty()
     }
 
     async fn ask<T: Send + 'static>(
@@ -114,10 +123,17 @@ impl Reader {
         }
     }
 
-    pub async fn order(&self, reference: Reference) -> Result<Option<Order>, ReadError> {
-        Reader::ask(&self.points, move |connection| embedded::order(connection, &reference)).await
+    pub async fn order(&self, reference: Reference) -> Result<Option<Arc<Order>>, ReadError> {
+        if let Some(order) = self.behind.order(&reference) {
+            return Ok(Some(order));
+        }
+        Reader::ask(&self.points, move |connection| {
+            Ok(embedded::stored_order(connection, &reference)?.map(|(order, _)| Arc::new(order)))
+        })
+        .await
     }
 
+    /// Orders as their table has them: it follows the entries.
     pub async fn orders(&self, query: OrderQuery) -> Result<OrderPage, ReadError> {
         Reader::ask(&self.scans, move |connection| orders(connection, &query)).await
     }
@@ -148,7 +164,12 @@ impl Reader {
 
     /// The entries after number `after`, of one POS or of all, at most a page.
     pub async fn entries(&self, after: u64, pos: Option<PosId>) -> Result<EntryPage, ReadError> {
-        Reader::ask(&self.scans, move |connection| entries(connection, after, pos.as_ref())).await
+        let behind = self.behind.clone();
+        Reader::ask(&self.scans, move |connection| match pos {
+            Some(pos) => entries_of(connection, &behind, after, &pos),
+            None => entries(connection, after),
+        })
+        .await
     }
 }
 
@@ -200,8 +221,9 @@ fn names(connection: &Connection, cursor: Option<&PosId>, limit: usize) -> Resul
     names.into_iter().map(parse).collect()
 }
 
-fn entries(connection: &Connection, after: u64, pos: Option<&PosId>) -> Result<EntryPage, LogError> {
-    const COLUMNS: &str = "SELECT seq, pos, rev, at, body, prev, sum FROM entry";
+const ENTRY: &str = "SELECT seq, pos, rev, at, body, prev, sum FROM entry";
+
+fn entries(connection: &Connection, after: u64) -> Result<EntryPage, LogError> {
     // All three answers are of one moment.
     let transaction = connection.unchecked_transaction().map_err(failure)?;
     let trimmed_to = trimmed_seq(&transaction).map_err(failure)?;
@@ -209,17 +231,58 @@ fn entries(connection: &Connection, after: u64, pos: Option<&PosId>) -> Result<E
         .prepare_cached("SELECT coalesce(max(seq), 0) FROM entry")
         .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
         .map_err(failure)?;
-    let sql = match pos {
-        Some(_) => format!("{COLUMNS} WHERE pos = ?3 AND seq > ?1 ORDER BY seq LIMIT ?2"),
-        None => format!("{COLUMNS} WHERE seq > ?1 ORDER BY seq LIMIT ?2"),
-    };
-    // One more than a page tells whether there are more.
-    let mut values = vec![Value::from(after as i64), Value::from(limits::FEED_PAGE as i64 + 1)];
-    values.extend(pos.map(|pos| Value::from(pos.as_str().to_owned())));
-    let mut statement = transaction.prepare_cached(&sql).map_err(failure)?;
-    let rows = statement
-        .query_map(params_from_iter(values), Row::read)
+    let mut statement = transaction
+        .prepare_cached(&format!("{ENTRY} WHERE seq > ?1 ORDER BY seq LIMIT ?2"))
         .map_err(failure)?;
+    // One more than a page tells whether there are more.
+    let rows = statement
+        .query_map((after as i64, limits::FEED_PAGE as i64 + 1), Row::read)
+        .map_err(failure)?;
+    let page = entry_page(rows, newest.max(after), trimmed_to)?;
+    none_missing(&page.entries, after, trimmed_to)?;
+    Ok(page)
+}
+
+fn entries_of(connection: &Connection, behind: &Behind, after: u64, pos: &PosId) -> Result<EntryPage, LogError> {
+    // Before the table is read: what is not behind any more is in it.
+    let (late, newest) = behind.entries_of(pos);
+    let transaction = connection.unchecked_transaction().map_err(failure)?;
+    let trimmed_to = trimmed_seq(&transaction).map_err(failure)?;
+    let mut of = transaction
+        .prepare_cached("SELECT seq FROM entry_of WHERE pos = ?1 AND seq > ?2 AND seq <= ?3 ORDER BY seq LIMIT ?4")
+        .map_err(failure)?;
+    let limit = limits::FEED_PAGE + 1;
+    let mut numbers: BTreeSet<u64> = of
+        .query_map((pos.as_str(), after as i64, newest as i64, limit as i64), |row| {
+            row.get(0)
+        })
+        .and_then(Iterator::collect)
+        .map_err(failure)?;
+    numbers.extend(late.iter().filter(|seq| **seq > after));
+    let mut entry = transaction
+        .prepare_cached(&format!("{ENTRY} WHERE seq = ?1"))
+        .map_err(failure)?;
+    // One that is not there is missed by its revision.
+    let rows = numbers
+        .iter()
+        .take(limit)
+        .filter_map(|seq| entry.query_row([*seq as i64], Row::read).optional().transpose());
+    let page = entry_page(rows, newest.max(after), trimmed_to)?;
+    let before = late.iter().copied().filter(|seq| *seq <= after).max();
+    none_missing_of_one(
+        &page.entries,
+        place_before(&transaction, pos, after, before)?,
+        trimmed_to,
+    )?;
+    Ok(page)
+}
+
+/// As many of the rows as a page takes; `newest` is what was read to if that is all.
+fn entry_page(
+    rows: impl Iterator<Item = rusqlite::Result<Row>>,
+    newest: u64,
+    trimmed_to: u64,
+) -> Result<EntryPage, LogError> {
     let mut room = Room::new(limits::FEED_PAGE, limits::FEED_READ_BYTES);
     let mut entries: Vec<Happening> = Vec::new();
     let mut more = false;
@@ -231,13 +294,9 @@ fn entries(connection: &Connection, after: u64, pos: Option<&PosId>) -> Result<E
         }
         entries.push(row.verified()?.into());
     }
-    match pos {
-        Some(pos) => none_missing_of_one(&entries, place_before(&transaction, pos, after)?, trimmed_to)?,
-        None => none_missing(&entries, after, trimmed_to)?,
-    }
     let read_to = match entries.last() {
         Some(last) if more => last.seq,
-        _ => newest.max(after),
+        _ => newest,
     };
     Ok(EntryPage {
         entries,
@@ -272,13 +331,23 @@ fn none_missing_of_one(entries: &[Happening], mut before: Option<(u64, Rev)>, tr
     Ok(())
 }
 
-/// Number and revision of the POS's newest entry up to number `after`.
-fn place_before(connection: &Connection, pos: &PosId, after: u64) -> Result<Option<(u64, Rev)>, LogError> {
+/// Number and revision of the POS's newest entry up to number `after`; `late` is the one that its table lacks, if there is
+/// one.
+fn place_before(
+    connection: &Connection,
+    pos: &PosId,
+    after: u64,
+    late: Option<u64>,
+) -> Result<Option<(u64, Rev)>, LogError> {
     connection
-        .prepare_cached("SELECT seq, rev FROM entry WHERE pos = ?1 AND seq <= ?2 ORDER BY seq DESC LIMIT 1")
+        .prepare_cached(
+            "SELECT seq, rev FROM entry
+             WHERE seq = coalesce(?3, (SELECT max(seq) FROM entry_of WHERE pos = ?1 AND seq <= ?2))",
+        )
         .and_then(|mut statement| {
+            let values = (pos.as_str(), after as i64, late.map(|seq| seq as i64));
             statement
-                .query_row((pos.as_str(), after as i64), |row| Ok((row.get(0)?, Rev(row.get(1)?))))
+                .query_row(values, |row| Ok((row.get(0)?, Rev(row.get(1)?))))
                 .optional()
         })
         .map_err(failure)
@@ -308,10 +377,9 @@ fn orders(connection: &Connection, query: &OrderQuery) -> Result<OrderPage, LogE
         narrow("status = ?{}", Value::from(status.as_str().to_owned()));
     }
     if let Some(since) = query.since {
-        // `created_at` grows with `id`, so this is where the walk ends.
         narrow(
-            "id >= (SELECT id FROM orders WHERE created_at >= ?{} ORDER BY created_at, id LIMIT 1)",
-            Value::from(since.0),
+            "id >= ?{}",
+            Value::from(first_since(connection, since).map_err(failure)?),
         );
     }
     let limit = query.limit.clamp(1, limits::PAGE_MAX);
@@ -320,14 +388,33 @@ fn orders(connection: &Connection, query: &OrderQuery) -> Result<OrderPage, LogE
     order_page(connection, &sql, values, limit)
 }
 
+/// The first order that was made at that time or later; the next that will be, if there is none.
+fn first_since(connection: &Connection, since: Timestamp) -> rusqlite::Result<i64> {
+    let mut ends = connection.prepare_cached("SELECT coalesce(min(id), 1), coalesce(max(id), 0) + 1 FROM orders")?;
+    let (mut from, mut to): (i64, i64) = ends.query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    // `created_at` grows with `id`; some of those between were trimmed.
+    let mut at = connection.prepare_cached("SELECT id, created_at FROM orders WHERE id >= ?1 ORDER BY id LIMIT 1")?;
+    while from < to {
+        let middle = from + (to - from) / 2;
+        let (id, created_at): (i64, i64) = at.query_row([middle], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        if created_at < since.0 {
+            from = id + 1;
+        } else {
+            to = middle;
+        }
+    }
+    Ok(from)
+}
+
 fn unsettled(connection: &Connection, since: Timestamp, cursor: u64) -> Result<OrderPage, LogError> {
     let sql = "SELECT id, reference, body, sum FROM orders WHERE id IN (
-        SELECT id FROM orders WHERE created_at >= ?1 AND id > ?2
+        SELECT id FROM orders WHERE id >= ?1 AND id > ?2
         UNION SELECT id FROM orders WHERE work = 1 AND id > ?2 ORDER BY id LIMIT ?3
     ) ORDER BY id";
     let limit = limits::PAGE_MAX;
+    let first = first_since(connection, since).map_err(failure)?;
     // One more than a page tells whether there is a next one.
-    let values = [since.0, i64::try_from(cursor).unwrap_or(i64::MAX), limit as i64 + 1];
+    let values = [first, i64::try_from(cursor).unwrap_or(i64::MAX), limit as i64 + 1];
     order_page(connection, sql, values.map(Value::from).to_vec(), limit)
 }
 

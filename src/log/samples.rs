@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::{Batch, Entry, Log, LogError, Sum};
 use crate::domain::account::{LatePayment, Payee};
 use crate::domain::command::{Event, NewState};
-use crate::domain::evolve::evolve;
+use crate::domain::evolve::{evolve, orders_after};
 use crate::domain::id::{AccountId, PosId, Reference, Rev, Timestamp};
 use crate::domain::money::{Currency, Money};
 use crate::domain::order::{Content, Item, Items, Metadata, Order, Quantity, Status};
@@ -38,10 +38,18 @@ impl Book {
             events: vec![event],
             state_after: state_after.clone(),
         };
-        let sum = batch.append(&entry, sum)?;
+        let known = entry.events[0].reference().map(|reference| batch.order(reference));
+        let changed = orders_after(&known.transpose()?.flatten(), &entry.events, entry.at);
+        let sum = batch.append(&entry, sum, changed)?;
         self.at.insert(id, (state_after, entry.rev, sum));
         self.written.push(entry);
         Ok(())
+    }
+
+    /// An order as it is, whatever became of it.
+    pub(super) fn put(&mut self, batch: &mut Batch<'_>, order: Order) -> Result<(), LogError> {
+        let (pos, at) = (order.pos.clone(), order.created_at.0);
+        self.append(batch, pos.as_str(), at, Event::OrderReady(Arc::new(order)))
     }
 
     /// One entry in a commit of its own.
@@ -49,6 +57,12 @@ impl Book {
         log.commit(false, |batch| self.append(batch, pos, at, event))
             .expect("written");
     }
+}
+
+/// Lets the tables follow all entries.
+pub(super) fn caught_up(log: &mut Log) -> &mut Log {
+    while log.catch_up().expect("taken up") {}
+    log
 }
 
 pub(super) fn pos_id(name: &str) -> PosId {

@@ -67,7 +67,7 @@ pub(super) enum Ended {
     /// Nothing can be asked about it: the account has no token.
     Mute { refunds_wait: bool },
     Looked {
-        order: Box<Order>,
+        order: Arc<Order>,
         /// Mercado Pago does not know something of which it notified us.
         unknown: bool,
     },

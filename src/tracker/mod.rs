@@ -71,6 +71,8 @@ enum Failure {
     Read(#[from] ReadError),
     #[error(transparent)]
     Denied(#[from] Denied),
+    #[error(transparent)]
+    Follow(#[from] FollowError),
 }
 
 impl Tools {
@@ -222,14 +224,14 @@ impl Desk {
     }
 
     /// What the log says is still to be watched or done. Whoever listens before reading misses nothing.
-    async fn recall(&mut self) -> Result<Follower, FollowError> {
+    async fn recall(&mut self) -> Result<Follower, Failure> {
         let follower = self.tools.engine.feed().follow(None, After::Now).await?;
         let now = self.clock.now();
         let longest = *limits::EXPIRES_IN_SECONDS.end() + (limits::LOOK_OFTEN + limits::LOOK_LONG).as_secs();
         let since = now.at.minus_seconds(longest);
         let mut cursor = 0;
         loop {
-            let page = self.tools.engine.reader().unsettled(since, cursor).await?;
+            let page = self.tools.engine.caught_up().await?.unsettled(since, cursor).await?;
             for order in &page.orders {
                 self.board
                     .add(order, delivery_seconds(&self.tools.accounts, &order.account), now);

@@ -1,6 +1,8 @@
 //! One job each: a look at an order with what follows from it, the last look before it expires, and finding out which
 //! order a notification is about.
 
+use std::sync::Arc;
+
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
@@ -27,7 +29,7 @@ impl Tools {
         })
     }
 
-    async fn order(&self, key: &Key) -> Result<Option<Order>, Failure> {
+    async fn order(&self, key: &Key) -> Result<Option<Arc<Order>>, Failure> {
         // What is no reference was never one of ours.
         match Reference::parse(key) {
             Ok(reference) => Ok(self.engine.reader().order(reference).await?),
@@ -36,7 +38,7 @@ impl Tools {
     }
 
     /// Tells the rules what was found.
-    async fn settle(&self, order: Order, findings: Findings) -> Result<Order, Failure> {
+    async fn settle(&self, order: Arc<Order>, findings: Findings) -> Result<Arc<Order>, Failure> {
         if findings == Findings::default() {
             return Ok(order);
         }
@@ -102,12 +104,17 @@ async fn attend(tools: &Tools, key: &Key, hints: &[Taken], untried: &[u32]) -> R
     let order = give_back(tools, &api, order, untried).await?;
     Ok(Ended::Looked {
         unknown: seen.unknown,
-        order: Box::new(order),
+        order,
     })
 }
 
 /// Pursues each refund that is not through, in their order.
-async fn give_back(tools: &Tools, api: &Api<'_>, mut order: Order, untried: &[u32]) -> Result<Order, Failure> {
+async fn give_back(
+    tools: &Tools,
+    api: &Api<'_>,
+    mut order: Arc<Order>,
+    untried: &[u32],
+) -> Result<Arc<Order>, Failure> {
     let waiting: Vec<Refund> = order.refunds.iter().filter(|refund| refund.waits()).cloned().collect();
     for refund in waiting {
         let number = refund.number;
@@ -172,9 +179,9 @@ pub(super) async fn alarm(tools: &Tools, key: Key) -> Done {
 async fn say_overdue(tools: &Tools, key: &Key) -> Result<(), Failure> {
     if let Some(order) = tools.order(key).await? {
         let command = Command::Overdue {
-            reference: order.reference,
+            reference: order.reference.clone(),
         };
-        tools.engine.submit(order.pos, command).await?;
+        tools.engine.submit(order.pos.clone(), command).await?;
     }
     Ok(())
 }

@@ -1,10 +1,12 @@
 //! What one commit reads and writes.
 
 use std::ops::Deref;
+use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{checksum, failure, order, sum_of};
+use super::behind::{Behind, Late};
+use super::{checksum, failure, stored_order};
 use crate::domain::command::Event;
 use crate::domain::id::{PosId, Reference, Rev, Timestamp};
 use crate::domain::order::Order;
@@ -52,14 +54,21 @@ impl Drop for Transaction<'_> {
 /// One commit in the making. It sees its own writes.
 pub struct Batch<'a> {
     pub(super) transaction: Transaction<'a>,
+    pub(super) behind: &'a Behind,
+    /// What its own entries say.
+    pub(super) late: Late,
     /// Rows written; none, and there is nothing to commit.
     pub(super) changes: u32,
 }
 
 impl Batch<'_> {
     /// The order recorded under a reference, whatever the case of its letters.
-    pub fn order(&self, reference: &Reference) -> Result<Option<Order>, LogError> {
-        order(&self.transaction, reference)
+    pub fn order(&self, reference: &Reference) -> Result<Option<Arc<Order>>, LogError> {
+        let late = self.late.order(reference).map(|late| late.order.clone());
+        match late.or_else(|| self.behind.order(reference)) {
+            Some(order) => Ok(Some(order)),
+            None => Ok(stored_order(&self.transaction, reference)?.map(|(order, _)| Arc::new(order))),
+        }
     }
 
     /// The POS that has these poll keys.
@@ -82,28 +91,25 @@ impl Batch<'_> {
 
     /// Where the chain of a POS stands: it may have one also if it is not registered now.
     pub fn chain(&self, pos: &PosId) -> Result<(Rev, Sum), LogError> {
+        let late = self.late.head(pos).or_else(|| self.behind.late().head(pos));
         let found: Option<(u64, [u8; 16])> = self
             .transaction
-            .prepare_cached("SELECT e.rev, e.sum FROM head h JOIN entry e ON e.seq = h.seq WHERE h.pos = ?1")
+            .prepare_cached(
+                "SELECT rev, sum FROM entry WHERE seq = coalesce(?1, (SELECT seq FROM head WHERE pos = ?2))",
+            )
             .and_then(|mut statement| {
                 statement
-                    .query_row([pos.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))
+                    .query_row(params![late, pos.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))
                     .optional()
             })
             .map_err(failure)?;
         Ok(found.map_or((Rev(0), Sum::NONE), |(rev, sum)| (Rev(rev), Sum(sum))))
     }
 
-    /// Appends an entry after the newest of its POS, which must be of the revision before and have the checksum `prev`.
-    pub fn append(&mut self, entry: &Entry, prev: Sum) -> Result<Sum, LogError> {
+    /// Appends an entry after the newest of its POS, which has the checksum `prev`. `changed` are the orders that it
+    /// changes, as they stand afterwards.
+    pub fn append(&mut self, entry: &Entry, prev: Sum, changed: Vec<Arc<Order>>) -> Result<Sum, LogError> {
         let pos = entry.pos.as_str();
-        let (rev, sum) = self.chain(&entry.pos)?;
-        if entry.rev != rev.next() || prev != sum {
-            return Err(LogError::Failed(format!(
-                "revision {} of {pos} does not follow revision {} on the disk",
-                entry.rev.0, rev.0
-            )));
-        }
         let body = entry::body(&entry.events, &entry.state_after);
         let sum = checksum(prev, entry.seq, pos, entry.rev, entry.at, &body);
         self.transaction
@@ -114,59 +120,28 @@ impl Batch<'_> {
                 statement.execute(params![entry.seq, pos, entry.rev.0, entry.at.0, body, prev.0, sum.0])
             })
             .map_err(failure)?;
-        self.put_head(entry)?;
+        let is_of_registry = |event: &Event| matches!(event, Event::Registered(_) | Event::Changed(_) | Event::Removed);
+        if entry.events.iter().any(is_of_registry) {
+            self.put_keys(entry)?;
+        }
+        self.late.add(entry.seq, &entry.pos, changed);
         self.changes += 1;
         Ok(sum)
     }
 
-    /// Poll keys are written only where they may have changed: their index is one more page for every push.
-    fn put_head(&mut self, entry: &Entry) -> Result<(), LogError> {
-        let pos = entry.pos.as_str();
-        let is_of_registry = |event: &Event| matches!(event, Event::Registered(_) | Event::Changed(_) | Event::Removed);
-        let written = if entry.events.iter().any(is_of_registry) {
-            let state = entry.state_after.as_ref();
-            let keys = state.and_then(|pos| pos.registration.keys.as_ref());
-            self.transaction
-                .prepare_cached(
-                    "INSERT INTO head (pos, seq, keys) VALUES (?1, ?2, ?3)
-                     ON CONFLICT (pos) DO UPDATE SET seq = excluded.seq, keys = excluded.keys",
-                )
-                .and_then(|mut statement| statement.execute(params![pos, entry.seq, keys.map(PollKey::joined)]))
-        } else {
-            self.transaction
-                .prepare_cached(
-                    "INSERT INTO head (pos, seq) VALUES (?1, ?2) ON CONFLICT (pos) DO UPDATE SET seq = excluded.seq",
-                )
-                .and_then(|mut statement| statement.execute(params![pos, entry.seq]))
-        };
-        written.map_err(failure)?;
-        Ok(())
-    }
-
-    /// Records an order as it stands now.
-    pub fn put_order(&mut self, order: &Order) -> Result<(), LogError> {
-        let body = entry::order_body(order);
+    /// Who has which poll keys does not wait for the tables to follow: the next registration must know.
+    fn put_keys(&mut self, entry: &Entry) -> Result<(), LogError> {
+        let state = entry.state_after.as_ref();
+        let keys = state.and_then(|pos| pos.registration.keys.as_ref());
         self.transaction
             .prepare_cached(
-                "INSERT INTO orders (reference, pos, status, created_at, ended_at, body, sum, work)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
-                 ON CONFLICT (reference) DO UPDATE SET status = excluded.status, ended_at = excluded.ended_at,
-                 body = excluded.body, sum = excluded.sum, work = excluded.work",
+                "INSERT INTO head (pos, seq, keys) VALUES (?1, ?2, ?3)
+                 ON CONFLICT (pos) DO UPDATE SET seq = excluded.seq, keys = excluded.keys",
             )
             .and_then(|mut statement| {
-                statement.execute(params![
-                    order.reference.folded(),
-                    order.pos.as_str(),
-                    order.status.as_str(),
-                    order.created_at.0,
-                    order.ended_at.map(|at| at.0),
-                    body,
-                    sum_of(&body).0,
-                    order.refunds_wait(),
-                ])
+                statement.execute(params![entry.pos.as_str(), entry.seq, keys.map(PollKey::joined)])
             })
             .map_err(failure)?;
-        self.changes += 1;
         Ok(())
     }
 

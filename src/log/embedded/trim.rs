@@ -2,7 +2,7 @@
 
 use rusqlite::{OptionalExtension, params};
 
-use super::{Batch, TRIMMED_SEQ, failure, meta, set_meta, trimmed_seq};
+use super::{Batch, TRIMMED_SEQ, failure, meta, number, set_meta};
 use crate::domain::id::Timestamp;
 use crate::limits;
 use crate::log::LogError;
@@ -60,13 +60,18 @@ impl Batch<'_> {
                 .and_then(|mut statement| statement.execute(params![pos, rev, sum]))
                 .and_then(|_| self.transaction.prepare_cached("DELETE FROM entry WHERE seq = ?1"))
                 .and_then(|mut statement| statement.execute([seq]))
+                .and_then(|_| {
+                    self.transaction
+                        .prepare_cached("DELETE FROM entry_of WHERE pos = ?1 AND seq = ?2")
+                })
+                .and_then(|mut statement| statement.execute(params![pos, seq]))
                 .map_err(failure)?;
             self.changes += 1;
             newest_gone = Some(*seq);
         }
         if let Some(seq) = newest_gone {
             // A POS's entry that was its newest may go after later ones of others.
-            let trimmed = trimmed_seq(&self.transaction).map_err(failure)?.max(seq);
+            let trimmed = number(&self.transaction, TRIMMED_SEQ).map_err(failure)?.max(seq);
             set_meta(&self.transaction, TRIMMED_SEQ, &trimmed.to_string()).map_err(failure)?;
         }
         let go_on_after = match old.last() {

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::domain::order::Metadata;
-use crate::log::samples::{Book, ended, open, order, pos_id, reference, registered, said};
+use crate::log::samples::{Book, caught_up, ended, open, order, pos_id, reference, registered, said};
 use crate::log::{Damage, Log};
 
 struct Station {
@@ -15,7 +15,7 @@ struct Station {
 fn station() -> Station {
     let folder = tempfile::tempdir().expect("a folder");
     let log = open(folder.path());
-    let reader = Reader::open(&log.file()).expect("a reader");
+    let reader = log.reader().expect("a reader");
     Station {
         log,
         reader,
@@ -123,7 +123,7 @@ async fn one_order_is_read_while_a_page_is() {
     let mut station = station();
     station
         .log
-        .commit(false, |batch| batch.put_order(&order("A", "P", 1)))
+        .commit(false, |batch| Book::default().put(batch, order("A", "P", 1)))
         .expect("written");
     let (end, ended) = sync_channel(1);
     let page = Reader::ask(&station.reader.scans, move |_| {
@@ -190,13 +190,15 @@ async fn orders_are_found_newest_first_by_pos_status_and_time() {
     station
         .log
         .commit(false, |batch| {
-            batch.put_order(&ended(order("A", "P", 10), Status::Paid, 11))?;
-            batch.put_order(&ended(order("B", "Q", 20), Status::Expired, 21))?;
-            batch.put_order(&order("C", "P", 30))?;
-            batch.put_order(&ended(order("D", "Q", 30), Status::Paid, 41))?;
-            batch.put_order(&ended(order("C", "P", 30), Status::Paid, 42))
+            let mut book = Book::default();
+            book.put(batch, ended(order("A", "P", 10), Status::Paid, 11))?;
+            book.put(batch, ended(order("B", "Q", 20), Status::Expired, 21))?;
+            book.put(batch, order("C", "P", 30))?;
+            book.put(batch, ended(order("D", "Q", 30), Status::Paid, 41))?;
+            book.put(batch, ended(order("C", "P", 30), Status::Paid, 42))
         })
         .expect("written");
+    caught_up(&mut station.log);
     let query = OrderQuery {
         limit: 10,
         ..OrderQuery::default()
@@ -288,9 +290,11 @@ async fn pages_of_orders_follow_their_cursor() {
     station
         .log
         .commit(false, |batch| {
-            (1..=5).try_for_each(|n| batch.put_order(&order(&format!("T-{n}"), "P", n)))
+            let mut book = Book::default();
+            (1..=5).try_for_each(|n| book.put(batch, order(&format!("T-{n}"), "P", n)))
         })
         .expect("written");
+    caught_up(&mut station.log);
     let query = OrderQuery {
         limit: 2,
         ..OrderQuery::default()
@@ -309,15 +313,17 @@ async fn a_page_of_orders_is_bounded_in_bytes_and_has_one_always() {
     station
         .log
         .commit(false, |batch| {
+            let mut book = Book::default();
             for (n, bytes) in [third, 2 * limits::ORDERS_PAGE_BYTES, third, third, third]
                 .into_iter()
                 .enumerate()
             {
-                batch.put_order(&large(&format!("T-{n}"), 1, bytes))?;
+                book.put(batch, large(&format!("T-{n}"), 1, bytes))?;
             }
             Ok(())
         })
         .expect("written");
+    caught_up(&mut station.log);
     let query = OrderQuery {
         limit: limits::PAGE_MAX,
         ..OrderQuery::default()

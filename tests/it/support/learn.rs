@@ -10,7 +10,7 @@ use surtidor::domain::id::{PosId, Reference, Timestamp};
 use surtidor::domain::money::{Currency, Money};
 use surtidor::domain::payment::{Findings, Found, Payment, Reversed, Sighting};
 use surtidor::engine::{Accounts, Engine, Parts};
-use surtidor::log::{Log, Reader};
+use surtidor::log::Log;
 use surtidor::table::{Names, Table, UrlSecrets, doorbell};
 
 use super::station::Station;
@@ -73,7 +73,7 @@ impl Station {
         let (bell, _rings) = doorbell();
         let names = Names::new(&config.poll.keys).expect("keys");
         let parts = Parts {
-            reader: Reader::open(&log.file()).expect("readable"),
+            reader: log.reader().expect("readable"),
             log,
             table: Arc::new(Table::new(names, UrlSecrets::new::<&str>(&[]), bell)),
             accounts: Arc::new(Accounts::new(&config.accounts)),
