@@ -344,8 +344,10 @@ pub const BALLAST_HEADROOM_BYTES: u64 = 1024 * 1024;
 /// How often the ballast is tried to be written again while the disk is full.
 pub const BALLAST_RETRY: Duration = Duration::from_secs(1);
 /// A checkpoint copies the write-ahead log into the database. Rarely enough that it does not show in a push's p99: a push
-/// writes about ten pages of 4 KiB.
-pub const CHECKPOINT_PAGES: u32 = 8_192;
+/// writes about two pages of 4 KiB.
+pub const CHECKPOINT_PAGES: u32 = 2_048;
+/// What the write-ahead log is laid out with: room for that many pages and the start of the next commit.
+pub const WAL_BYTES: u64 = 9 * 1024 * 1024;
 /// While commands wait it is put off, until the write-ahead log has 256 MiB: what a restart reads again.
 pub const CHECKPOINT_PAGES_BUSY: u32 = 65_536;
 /// Entries that the tables of orders and of POS may lack, in memory until then; and those that they take up at once. Whoever

@@ -129,7 +129,7 @@ impl Buyer {
         self.api.ask(&api::payment(n), 200);
         times.calls.push(begun.elapsed());
         for _ in 0..2 {
-            let written = self.disk.write_all(&[7; 600]).and_then(|()| self.disk.sync_data());
+            let written = self.disk.write_all(&[7; 4096]).and_then(|()| self.disk.sync_data());
             written.expect("written");
         }
         times.least.push(begun.elapsed());

@@ -1,14 +1,15 @@
-//! Notifications that wait to be worked off, trusted ones first. What waits here is on the disk; what was taken is there
-//! too, until whoever took it says that it is done.
+//! Notifications that wait to be worked off, trusted ones first. What waits here is on the disk, or on its way there;
+//! what was taken is there too, until whoever took it says that it is done.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use super::{Denied, Work, ask};
+use super::{Denied, Work, answer_of, send};
+use crate::clock::Clock;
 use crate::domain::hint::{Hint, Thing};
 use crate::domain::id::{AccountId, Timestamp};
 use crate::limits;
@@ -28,6 +29,7 @@ pub enum NotKept {
 pub struct Inbox {
     work: mpsc::Sender<Work>,
     waiting: Arc<Waiting>,
+    clock: Clock,
 }
 
 /// A hint that is being worked on. Dropped without a word it is worked on again after the next start.
@@ -49,12 +51,14 @@ impl Taken {
 }
 
 impl Inbox {
-    pub(super) fn new(work: mpsc::Sender<Work>, waiting: Arc<Waiting>) -> Inbox {
-        Inbox { work, waiting }
+    pub(super) fn new(work: mpsc::Sender<Work>, waiting: Arc<Waiting>, clock: Clock) -> Inbox {
+        Inbox { work, waiting, clock }
     }
 
-    /// Returns once the hint is durable: now, if one that says the same still waits. One that is being worked on may have
-    /// been looked up already, so it does not count.
+    /// Returns once the hint is durable: now, if one that says the same is and still waits. One that is being worked on
+    /// may have been looked up already, so it does not count.
+    ///
+    /// It can be worked off before that: nothing is lost by knowing earlier.
     pub async fn keep(&self, hint: Hint) -> Result<(), NotKept> {
         let metrics = &self.waiting.metrics;
         if self.waiting.covers(&hint) {
@@ -65,8 +69,21 @@ impl Inbox {
             metrics.refused.increment(1);
             return Err(NotKept::TooMany);
         };
-        ask(&self.work, |reply| Work::Keep(Keep { hint, seat, reply })).await?;
-        Ok(())
+        let kept = Kept {
+            row: self.waiting.last_row.fetch_add(1, Relaxed) + 1,
+            hint,
+            at: self.clock.now().at,
+        };
+        let answered = {
+            // Whoever works it off finds that the writer has it already: what is forgotten was kept before.
+            let mut hints = self.waiting.hints();
+            let keep = kept.clone();
+            let answered = send(&self.work, |reply| Work::Keep(Keep { kept: keep, reply }))?;
+            hints.put(kept, seat, false);
+            answered
+        };
+        self.waiting.arrived.notify_one();
+        Ok(answer_of(answered).await?)
     }
 
     /// Takes out the next one: a trusted one before any other, and else the one that waits longest.
@@ -88,8 +105,7 @@ impl Inbox {
 
 /// A hint on its way to the disk.
 pub(super) struct Keep {
-    pub(super) hint: Hint,
-    pub(super) seat: Seat,
+    pub(super) kept: Kept,
     pub(super) reply: oneshot::Sender<Result<(), Denied>>,
 }
 
@@ -98,24 +114,48 @@ pub(super) struct Waiting {
     hints: Mutex<Hints>,
     arrived: Notify,
     room: Arc<Room>,
+    /// The newest row of all.
+    last_row: AtomicU64,
     pub(super) metrics: Metrics,
+}
+
+/// What a hint says, as long as it waits.
+struct Said {
+    row: u64,
+    hint: Hint,
+    is_durable: bool,
 }
 
 #[derive(Default)]
 struct Hints {
     trusted: VecDeque<Taken>,
     others: VecDeque<Taken>,
-    /// The rows of both queues with what they say, by what they are about.
-    about: HashMap<(AccountId, Thing), Vec<(u64, Hint)>>,
+    /// What the hints of both queues say, by what they are about.
+    about: HashMap<(AccountId, Thing), Vec<Said>>,
 }
 
 impl Hints {
+    /// Puts a hint behind those that wait.
+    fn put(&mut self, kept: Kept, seat: Seat, is_durable: bool) {
+        self.about.entry(about(&kept.hint)).or_default().push(Said {
+            row: kept.row,
+            hint: kept.hint.clone(),
+            is_durable,
+        });
+        let queue = if kept.hint.is_trusted() {
+            &mut self.trusted
+        } else {
+            &mut self.others
+        };
+        queue.push_back(Taken { kept, _seat: seat });
+    }
+
     fn next(&mut self, trusted_only: bool) -> Option<Taken> {
         let trusted = self.trusted.pop_front();
         let taken = trusted.or_else(|| if trusted_only { None } else { self.others.pop_front() })?;
         let about = about(taken.hint());
         if let Some(same) = self.about.get_mut(&about) {
-            same.retain(|(row, _)| *row != taken.kept.row);
+            same.retain(|said| said.row != taken.kept.row);
             if same.is_empty() {
                 self.about.remove(&about);
             }
@@ -134,6 +174,7 @@ impl Waiting {
             hints: Mutex::default(),
             arrived: Notify::new(),
             room: Arc::new(Room::new()),
+            last_row: AtomicU64::new(0),
             metrics: Metrics::new(),
         })
     }
@@ -146,28 +187,25 @@ impl Waiting {
     fn covers(&self, hint: &Hint) -> bool {
         let hints = self.hints();
         let same = hints.about.get(&about(hint));
-        same.is_some_and(|same| same.iter().any(|(_, waiting)| waiting.covers(hint)))
+        same.is_some_and(|same| same.iter().any(|said| said.is_durable && said.hint.covers(hint)))
     }
 
-    /// Puts a hint that is on the disk behind those that wait.
-    pub(super) fn put(&self, kept: Kept, seat: Seat) {
+    /// The writer has it on the disk.
+    pub(super) fn is_durable(&self, kept: &Kept) {
         let mut hints = self.hints();
-        let same = hints.about.entry(about(&kept.hint)).or_default();
-        same.push((kept.row, kept.hint.clone()));
-        let queue = if kept.hint.is_trusted() {
-            &mut hints.trusted
-        } else {
-            &mut hints.others
-        };
-        queue.push_back(Taken { kept, _seat: seat });
-        drop(hints);
-        self.arrived.notify_one();
+        let same = hints.about.get_mut(&about(&kept.hint));
+        let said = same.and_then(|same| same.iter_mut().find(|said| said.row == kept.row));
+        if let Some(said) = said {
+            said.is_durable = true;
+        }
     }
 
     /// At start: what is on the disk has its place, whatever the bounds are now.
     pub(super) fn put_back(&self, kept: Kept) {
+        self.last_row.fetch_max(kept.row, Relaxed);
         let seat = Seat::new(&self.room, kept.hint.is_trusted());
-        self.put(kept, seat);
+        self.hints().put(kept, seat, true);
+        self.arrived.notify_one();
     }
 
     /// None if there is none left. Hints that anybody can send leave room for those that only Mercado Pago can.

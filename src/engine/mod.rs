@@ -126,11 +126,22 @@ async fn ask<T>(
     work: &mpsc::Sender<Work>,
     what: impl FnOnce(oneshot::Sender<Result<T, Denied>>) -> Work,
 ) -> Result<T, Denied> {
+    answer_of(send(work, what)?).await
+}
+
+fn send<T>(
+    work: &mpsc::Sender<Work>,
+    what: impl FnOnce(oneshot::Sender<Result<T, Denied>>) -> Work,
+) -> Result<oneshot::Receiver<Result<T, Denied>>, Denied> {
     let (reply, answered) = oneshot::channel();
     work.try_send(what(reply)).map_err(|error| match error {
         mpsc::error::TrySendError::Full(_) => Denied::Busy,
         mpsc::error::TrySendError::Closed(_) => Denied::Stopped,
     })?;
+    Ok(answered)
+}
+
+async fn answer_of<T>(answered: oneshot::Receiver<Result<T, Denied>>) -> Result<T, Denied> {
     match tokio::time::timeout(limits::COMMAND_TIME, answered).await {
         Ok(Ok(result)) => result,
         Ok(Err(_)) => Err(Denied::Stopped),
@@ -165,12 +176,11 @@ impl Engine {
         let seq = log.last_seq()?;
         let feed = Arc::new(Feed::new(reader.clone(), seq));
         let views = Arc::new(views::Views::new(table, feed, accounts));
-        let newest_row = recover::recover(&log, &views, &clock)?;
+        recover::recover(&log, &views, &clock)?;
         let (work, waiting) = mpsc::channel(limits::COMMANDS);
         let (condition, watched) = watch::channel(Condition::Well);
-        let inbox = Inbox::new(work.clone(), views.inbox.clone());
-        let numbers = writer::Numbers { seq, row: newest_row };
-        let writer = writer::Writer::new(log, views.clone(), clock, condition, numbers, keep_entries);
+        let inbox = Inbox::new(work.clone(), views.inbox.clone(), clock.clone());
+        let writer = writer::Writer::new(log, views.clone(), clock, condition, seq, keep_entries);
         let thread = std::thread::Builder::new()
             .name("log-writer".into())
             .spawn(move || writer.run(waiting))

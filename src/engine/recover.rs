@@ -12,8 +12,7 @@ use crate::domain::id::Timestamp;
 use crate::limits;
 use crate::log::{Log, LogError};
 
-/// Tells the newest row of the inbox; 0 if there is none.
-pub(super) fn recover(log: &Log, views: &Views, clock: &Clock) -> Result<u64, LogError> {
+pub(super) fn recover(log: &Log, views: &Views, clock: &Clock) -> Result<(), LogError> {
     let mut leases: HashMap<String, Timestamp> = HashMap::new();
     log.leases(|pos, until| {
         leases.insert(pos.to_owned(), until);
@@ -47,13 +46,10 @@ pub(super) fn recover(log: &Log, views: &Views, clock: &Clock) -> Result<u64, Lo
     }
     views.table.insert_all(slots);
     views.warn_of_missing_accounts();
-    let mut newest_row = 0;
     log.inbox(|kept| {
-        newest_row = kept.row;
         clock.not_before(kept.at);
         views.inbox.put_back(kept);
-    })?;
-    Ok(newest_row)
+    })
 }
 
 /// Why the wall clock may be wrong, given the newest entry; 1970 is that of an empty log.

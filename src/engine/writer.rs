@@ -19,14 +19,15 @@ use crate::domain::order::Order;
 use crate::domain::payment::{RefundState, Sighting};
 use crate::domain::pos::State;
 use crate::limits;
-use crate::log::{Batch, Entry, Happening, Kept, Log, LogError, Sum};
+use crate::log::{Batch, Entry, Happening, Log, LogError, Sum};
 
 pub(super) struct Writer {
     log: Log,
     views: Arc<Views>,
     clock: Clock,
     condition: watch::Sender<Condition>,
-    numbers: Numbers,
+    /// The newest entry's number.
+    seq: u64,
     keep_entries: Duration,
     trimming: bool,
     /// The tables follow the entries, whenever nothing else is to be done.
@@ -39,26 +40,11 @@ pub(super) struct Writer {
     unheard: bool,
 }
 
-/// The newest of what the log numbers.
-pub(super) struct Numbers {
-    /// Of entries.
-    pub(super) seq: u64,
-    /// Of the inbox.
-    pub(super) row: u64,
-}
-
 /// What is asked of one commit.
 #[derive(Default)]
 struct Group {
     jobs: Vec<Job>,
     keeps: Vec<Keep>,
-}
-
-/// What became of it, in its order.
-#[derive(Default)]
-struct Done {
-    answers: Vec<Answer>,
-    kept: Vec<Kept>,
 }
 
 /// What one commit will have done.
@@ -85,7 +71,7 @@ impl Writer {
         views: Arc<Views>,
         clock: Clock,
         condition: watch::Sender<Condition>,
-        numbers: Numbers,
+        seq: u64,
         keep_entries: Duration,
     ) -> Writer {
         let writer = Writer {
@@ -93,7 +79,7 @@ impl Writer {
             views,
             clock,
             condition,
-            numbers,
+            seq,
             keep_entries,
             trimming: false,
             catching_up: false,
@@ -186,13 +172,13 @@ impl Writer {
 
     fn do_all(&mut self, group: Group) {
         match self.commit(&group) {
-            Ok(done) => self.answer(group, done),
+            Ok(answers) => self.answer(group, answers),
             Err(LogError::Full) => {
                 // What has happened already may use the room that is kept back; new business may not.
                 let (reserve, new) = group.by_reserve();
                 self.deny(new, || Denied::Full);
                 match self.commit(&reserve) {
-                    Ok(done) => self.answer(reserve, done),
+                    Ok(answers) => self.answer(reserve, answers),
                     Err(LogError::Full) => self.deny(reserve, || Denied::Full),
                     Err(LogError::Locked) => self.deny(reserve, || Denied::Locked),
                     Err(error) => self.fail(reserve, &error),
@@ -204,14 +190,13 @@ impl Writer {
     }
 
     /// All of it in one commit, or nothing. The answers hold once this returns.
-    fn commit(&mut self, group: &Group) -> Result<Done, LogError> {
+    fn commit(&mut self, group: &Group) -> Result<Vec<Answer>, LogError> {
         if group.len() == 0 && self.worked_off.is_empty() {
-            return Ok(Done::default());
+            return Ok(Vec::new());
         }
         let now = self.clock.now();
         let begun = Instant::now();
-        let (views, seq) = (self.views.clone(), self.numbers.seq);
-        let kept = group.kept(self.numbers.row, now.at);
+        let (views, seq) = (self.views.clone(), self.seq);
         let done = self.log.commit(group.may_use_reserve(), |batch| {
             let mut stage = Stage::default();
             let answers = group
@@ -223,16 +208,15 @@ impl Writer {
                     Err(Stop::All(error)) => Err(error),
                 })
                 .collect::<Result<Vec<_>, _>>()?;
-            kept.iter().try_for_each(|kept| batch.keep(kept))?;
+            group.keeps.iter().try_for_each(|keep| batch.keep(&keep.kept))?;
             self.worked_off.iter().try_for_each(|row| batch.forget(*row))?;
             Ok((answers, stage))
         });
         // Before anybody is answered: who is told of a full disk finds that the server says so.
         self.watch_room();
         let (answers, stage) = done?;
-        self.numbers.seq += stage.entries.len() as u64;
-        self.numbers.row += kept.len() as u64;
-        self.count_inbox(kept.len());
+        self.seq += stage.entries.len() as u64;
+        self.count_inbox(group.keeps.len());
         self.views.metrics.commit_seconds.record(begun.elapsed());
         if !group.jobs.is_empty() {
             self.views.metrics.commit_commands.record(count(group.jobs.len()));
@@ -241,7 +225,7 @@ impl Writer {
         if std::mem::take(&mut self.unheard) {
             self.views.ring_again();
         }
-        Ok(Done { answers, kept })
+        Ok(answers)
     }
 
     fn count_inbox(&mut self, kept: usize) {
@@ -268,13 +252,13 @@ impl Writer {
         }
     }
 
-    fn answer(&self, group: Group, done: Done) {
-        for (keep, kept) in group.keeps.into_iter().zip(done.kept) {
-            self.views.inbox.put(kept, keep.seat);
+    fn answer(&self, group: Group, answers: Vec<Answer>) {
+        for keep in group.keeps {
+            self.views.inbox.is_durable(&keep.kept);
             // Who asked may have gone.
             let _ = keep.reply.send(Ok(()));
         }
-        for (job, answer) in group.jobs.into_iter().zip(done.answers) {
+        for (job, answer) in group.jobs.into_iter().zip(answers) {
             let is_new = answer.as_ref().is_ok_and(|applied| !applied.events.is_empty());
             if is_new && matches!(job.command, Command::Push(_)) {
                 self.views.metrics.push_seconds.record(job.asked.elapsed());
@@ -416,16 +400,6 @@ impl Group {
             keeps: Vec::new(),
         };
         (reserve, Group { jobs: new, keeps })
-    }
-
-    /// The notifications as they will stand in the inbox, after row number `row`.
-    fn kept(&self, row: u64, at: Timestamp) -> Vec<Kept> {
-        let kept = |(keep, row): (&Keep, u64)| Kept {
-            row,
-            hint: keep.hint.clone(),
-            at,
-        };
-        self.keeps.iter().zip(row + 1..).map(kept).collect()
     }
 }
 

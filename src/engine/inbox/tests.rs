@@ -6,26 +6,22 @@ use crate::domain::id::Reference;
 struct Desk {
     inbox: Inbox,
     work: mpsc::Receiver<Work>,
-    row: u64,
 }
 
 impl Desk {
     fn new() -> Desk {
         let (sender, work) = mpsc::channel(100_000);
         Desk {
-            inbox: Inbox::new(sender, Waiting::new()),
+            inbox: Inbox::new(sender, Waiting::new(), Clock::default()),
             work,
-            row: 0,
         }
     }
 
     /// Answers the next question as the writer does, and tells which row was forgotten, if that was it.
     fn write(&mut self) -> Option<u64> {
         match self.work.try_recv().expect("something was asked") {
-            Work::Keep(Keep { hint, seat, reply }) => {
-                self.row += 1;
-                let (row, at) = (self.row, Timestamp(0));
-                self.inbox.waiting.put(Kept { row, hint, at }, seat);
+            Work::Keep(Keep { kept, reply }) => {
+                self.inbox.waiting.is_durable(&kept);
                 reply.send(Ok(())).expect("somebody waits");
                 None
             }
@@ -112,6 +108,29 @@ async fn what_was_worked_off_is_forgotten() {
 }
 
 #[tokio::test]
+async fn it_is_worked_off_while_it_is_written_and_forgotten_after_that() {
+    let mut desk = Desk::new();
+    let inbox = desk.inbox.clone();
+    let first = tokio::spawn(async move { inbox.keep(hint(1, None)).await });
+    desk.inbox.waits().await;
+    let inbox = desk.inbox.clone();
+    let second = tokio::spawn(async move { inbox.keep(hint(1, None)).await });
+    desk.inbox.waits().await;
+    let taken = desk.inbox.next(false).expect("before it is on the disk");
+    desk.inbox.done(taken).await;
+    assert!(!first.is_finished(), "nobody is told that it is kept");
+    assert_eq!(
+        (desk.write(), desk.write()),
+        (None, None),
+        "what is not durable covers no other"
+    );
+    assert_eq!(desk.write(), Some(1), "after it was written");
+    first.await.expect("no panic").expect("kept");
+    second.await.expect("no panic").expect("kept");
+    assert!(!desk.keep(hint(1, None)).await, "now the second covers it");
+}
+
+#[tokio::test]
 async fn a_flood_of_forged_ones_leaves_room_for_real_ones() {
     let mut desk = Desk::new();
     let mut id = 0;
@@ -138,8 +157,8 @@ async fn a_flood_of_forged_ones_leaves_room_for_real_ones() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_is_not_answered_gives_the_place_back() {
-    let mut desk = Desk::new();
+async fn who_is_not_answered_is_worked_off_all_the_same() {
+    let desk = Desk::new();
     let inbox = desk.inbox.clone();
     let keep = tokio::spawn(async move { inbox.keep(hint(1, None)).await });
     let in_doubt = keep.await.expect("no panic");
@@ -150,8 +169,8 @@ async fn who_is_not_answered_gives_the_place_back() {
     assert_eq!(
         desk.inbox.waiting.room.others.taken.load(Relaxed),
         1,
-        "it may be kept yet"
+        "it waits to be worked off all the same"
     );
-    drop(desk.work.try_recv());
+    drop(desk.inbox.next(false));
     assert_eq!(desk.inbox.waiting.room.others.taken.load(Relaxed), 0);
 }

@@ -8,7 +8,7 @@ use crate::domain::id::{AccountId, Reference, Timestamp};
 use crate::log::{Damage, LogError};
 
 /// A hint as it stands in the inbox. Whoever takes it out says what became of it: so there is only one of each.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Kept {
     pub row: u64,
     pub hint: Hint,
