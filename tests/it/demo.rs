@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::support::process::{Client, Events, Reply, WAIT, all_events, controller};
+use crate::support::process::{Client, Events, Reply, WAIT, all_events};
 
 /// A running demo. It is killed when this is dropped.
 struct Demo {
@@ -121,7 +121,7 @@ impl Demo {
 
     /// What the feed tells of an order, beside what the page shows.
     fn history(&self, reference: &str) -> Vec<String> {
-        let mut client = controller(&self.socket).expect("it listens");
+        let mut client = Client::unix(&self.socket).expect("it listens");
         let events = all_events(&mut client).into_iter();
         let its = events.filter(|event| event["external_reference"] == reference);
         its.map(|event| event["type"].as_str().unwrap_or_default().to_owned())

@@ -22,3 +22,4 @@ mod readme;
 mod sandbox;
 mod support;
 mod tidy;
+mod torture;

@@ -150,7 +150,7 @@ impl Reply {
     }
 
     /// What it says, in one word: a problem's code, why there is nothing to pay, an order's reference or a POS's name.
-    fn word(&self) -> String {
+    pub fn word(&self) -> String {
         let Ok(body) = serde_json::from_slice::<Value>(&self.body) else {
             return String::new();
         };

@@ -274,7 +274,7 @@ impl Server {
     }
 
     pub fn try_controller(&self) -> io::Result<Client> {
-        controller(&self.socket)
+        Client::unix(&self.socket)
     }
 
     pub fn controller(&self) -> Client {
@@ -296,13 +296,6 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-pub fn controller(socket: &Path) -> io::Result<Client> {
-    let stream = UnixStream::connect(socket)?;
-    stream.set_read_timeout(Some(WAIT))?;
-    stream.set_write_timeout(Some(WAIT))?;
-    Ok(Client::over(Box::new(stream)))
 }
 
 trait Wire: Read + Write + Send {}
@@ -353,6 +346,13 @@ impl Client {
     pub fn named(mut self, host: &str) -> Client {
         self.host = host.into();
         self
+    }
+
+    pub fn unix(socket: &Path) -> io::Result<Client> {
+        let stream = UnixStream::connect(socket)?;
+        stream.set_read_timeout(Some(WAIT))?;
+        stream.set_write_timeout(Some(WAIT))?;
+        Ok(Client::over(Box::new(stream)))
     }
 
     pub fn tcp(address: SocketAddr) -> io::Result<Client> {
