@@ -218,11 +218,19 @@ impl<'a> Field<'a> {
                 out.push(']');
             }
             Some(b'"') => out.push_str(&quoted(&self.string()?)),
+            Some(b'-' | b'0'..=b'9') if !is_readable(self.text()) => {
+                return Err(self.bad("is a number that many programs cannot read"));
+            }
             Some(b'-' | b'0'..=b'9') => out.push_str(plain(self.text())),
             _ => out.push_str(self.text()),
         }
         Ok(())
     }
+}
+
+/// Many libraries read numbers as floats, and fail at one like 1e400: whoever follows the feed could not get past it.
+fn is_readable(number: &str) -> bool {
+    number.parse::<f64>().is_ok_and(f64::is_finite)
 }
 
 /// A number without what says nothing: zeros that end its fraction, and the sign of zero. One with an exponent stays.
@@ -351,6 +359,7 @@ mod tests {
             place(r#"{"a":[{"x":1,"x":2}]}"#),
             ("duplicate_key", Some("/a/0/x".into()))
         );
+        assert_eq!(place(r#"{"a":[1e308,-1E400]}"#), ("invalid_field", Some("/a/1".into())));
         assert_eq!(
             place(r#"{"a/b~c":{"x":1,"\u0078":2}}"#),
             ("duplicate_key", Some("/a~1b~0c/x".into()))

@@ -10,6 +10,7 @@ mod demo;
 mod disk;
 mod feed;
 mod flood;
+mod json;
 mod money;
 mod notifications;
 mod orders;
