@@ -18,7 +18,8 @@ esac
 passed=0 failed=() skipped=() began=$SECONDS
 tools=target/tools
 mkdir -p "$tools"
-export PATH="$PWD/$tools/usr/bin:$PATH"
+# Debian keeps nginx and HAProxy in /usr/sbin, which is not in every user's path.
+export PATH="$PWD/$tools/usr/bin:$PATH:/usr/sbin"
 
 # step NAME SECONDS COMMAND…: one check, and how long it took.
 step() {
@@ -51,9 +52,18 @@ as_root=()
 if ((EUID != 0)); then as_root=(sudo -n); fi
 may_install() { has apt-get && { ((EUID == 0)) || sudo -n true 2>/dev/null; }; }
 
-# Program and Debian package. Polls' cost is counted with the last two.
+# Program and Debian package.
 needed=(cc:gcc curl:curl strace:strace mount:mount unshare:util-linux systemd-analyze:systemd)
-needed+=(valgrind:valgrind python3:python3 npm:npm chromium:chromium)
+needed+=(valgrind:valgrind python3:python3 npm:npm chromium:chromium faketime:faketime)
+# A package of a server starts it, where there is an init. Who has one decides that for himself.
+proxies=(nginx:nginx haproxy:haproxy)
+if [[ -d /run/systemd/system ]]; then
+  for pair in "${proxies[@]}"; do
+    has "${pair%%:*}" || echo "${pair%%:*} is missing: NOTHING IS TESTED BEHIND IT. Installing it would also start it"
+  done
+else
+  needed+=("${proxies[@]}")
+fi
 packages=()
 for pair in "${needed[@]}"; do
   has "${pair%%:*}" || packages+=("${pair##*:}")

@@ -4,6 +4,7 @@
 mod admin;
 mod chaos;
 mod cli;
+mod clockjumps;
 mod control;
 mod crash;
 mod demo;
@@ -21,6 +22,7 @@ mod process;
 mod provision;
 mod readme;
 mod sandbox;
+mod slow;
 mod support;
 mod tidy;
 mod torture;

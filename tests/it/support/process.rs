@@ -3,7 +3,7 @@
 //! A wait here ends with what it waits for, or fails the test after [`WAIT`]. Nothing sleeps.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
@@ -89,6 +89,7 @@ site = "MLA"
 pub struct Launch {
     file: PathBuf,
     wrapper: Vec<OsString>,
+    environment: Vec<(OsString, OsString)>,
     user: Option<u32>,
 }
 
@@ -101,6 +102,7 @@ pub fn on(folder: &Path) -> Launch {
     Launch {
         file,
         wrapper: Vec::new(),
+        environment: Vec::new(),
         user: None,
     }
 }
@@ -111,6 +113,27 @@ impl Launch {
         self.wrapper = ["strace", "-D", "-f", "-y", "-qq", "-o"].map(OsString::from).into();
         self.wrapper.push(report.into());
         self.wrapper.extend(inject.iter().map(OsString::from));
+        self
+    }
+
+    /// On the first processor that we may use, so that several servers have the same to bear from whatever else runs.
+    pub fn on_one_processor(mut self) -> Launch {
+        let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
+        let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+        let first = allowed.and_then(|list| list.trim().split([',', '-']).next());
+        self.wrapper = ["taskset", "-c", first.expect("a processor")]
+            .map(OsString::from)
+            .into();
+        self
+    }
+
+    /// With more in its environment.
+    pub fn with(mut self, environment: &[(&str, &OsStr)]) -> Launch {
+        self.environment.extend(
+            environment
+                .iter()
+                .map(|(name, value)| (OsString::from(name), value.to_os_string())),
+        );
         self
     }
 
@@ -137,6 +160,7 @@ impl Launch {
                 command.env_remove(name);
             }
         }
+        command.envs(self.environment);
         if let Some(user) = self.user {
             command.uid(user);
         }
@@ -244,6 +268,10 @@ impl Server {
                 None => panic!("it ended without saying {what:?}:\n{}", self.log),
             }
         }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     pub fn signal(&self, name: &str) {
