@@ -9,7 +9,7 @@ use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::{JoinHandle, spawn};
 use std::time::{Duration, Instant};
 
-use crate::support::process::{Client, Server, WAIT, folder, long, on, poll, register, say, told};
+use crate::support::process::{Client, Server, WAIT, folder_in_memory, long, on, poll, register, say, told};
 
 const IDLE: usize = 10_000;
 const SLOW: usize = 200;
@@ -27,7 +27,7 @@ const PAGES_OF_ONE: usize = 3;
 /// The other server is asked in turn with the one that holds them: what the machine has to do beside slows both.
 #[test]
 fn idle_and_slow_connections_do_not_slow_polls() {
-    let (bare_folder, held_folder) = (folder(), folder());
+    let (bare_folder, held_folder) = (folder_in_memory(), folder_in_memory());
     let bare = start(bare_folder.path());
     let held = start(held_folder.path());
     let count = idle_count();

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::support::process::{Client, Server, WAIT, config, folder, on, poll, register, told};
+use crate::support::process::{Client, Server, WAIT, config, folder_in_memory, on, poll, register, told};
 use case::{Case, Face, Sent};
 use proxy::Proxy;
 
@@ -30,7 +30,7 @@ const NOTHING: Sent = Sent {
 
 /// The poll URL's connections are all on one thread, so that whoever holds it up is noticed.
 fn server() -> (TempDir, Server) {
-    let folder = folder();
+    let folder = folder_in_memory();
     let text = config(folder.path()).replace("threads = 2", "threads = 1");
     fs::write(folder.path().join("surtidor.toml"), text).expect("the folder is ours");
     let server = on(folder.path()).start();
