@@ -37,3 +37,6 @@ pub mod demo;
 
 pub mod app;
 pub mod cli;
+
+#[cfg(test)]
+mod tests;

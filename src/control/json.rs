@@ -24,6 +24,16 @@ pub(super) struct Bad {
 
 type Read<T> = Result<T, Bad>;
 
+impl Bad {
+    /// The same, found within the value at this place.
+    fn under(self, place: &str) -> Bad {
+        Bad {
+            pointer: self.pointer.map(|pointer| format!("{place}{pointer}")),
+            ..self
+        }
+    }
+}
+
 /// A value that is somewhere in the body.
 #[derive(Debug, Clone)]
 pub(super) struct Field<'a> {
@@ -125,12 +135,15 @@ impl<'a> Field<'a> {
         if !self.text().starts_with('[') {
             return Err(self.bad("must be an array"));
         }
-        let elements: Vec<&RawValue> = serde_json::from_str(self.text()).map_err(|error| self.bad(error))?;
         let at = |(i, raw): (usize, _)| Field {
             raw,
             pointer: child(&self.pointer, &i.to_string()),
         };
-        Ok(elements.into_iter().enumerate().map(at).collect())
+        Ok(self.elements()?.into_iter().enumerate().map(at).collect())
+    }
+
+    fn elements(&self) -> Read<Vec<&'a RawValue>> {
+        serde_json::from_str(self.text()).map_err(|error| self.bad(error))
     }
 
     pub(super) fn string(&self) -> Read<Cow<'a, str>> {
@@ -189,31 +202,26 @@ impl<'a> Field<'a> {
     fn write_canonical(&self, out: &mut String) -> Read<()> {
         match self.text().as_bytes().first() {
             Some(b'{') => {
-                let object = self.object()?;
-                let mut members: Vec<(String, Field<'_>)> = object
-                    .members
-                    .iter()
-                    .map(|(name, raw)| (name.to_string(), object.field(name, raw)))
-                    .collect();
+                let mut members = self.object()?.members;
                 members.sort_by(|a, b| a.0.cmp(&b.0));
                 out.push('{');
-                for (i, (name, value)) in members.iter().enumerate() {
+                for (i, (name, raw)) in members.into_iter().enumerate() {
                     if i > 0 {
                         out.push(',');
                     }
-                    out.push_str(&quoted(name));
+                    out.push_str(&quoted(&name));
                     out.push(':');
-                    value.write_canonical(out)?;
+                    self.write_inner(raw, &name, out)?;
                 }
                 out.push('}');
             }
             Some(b'[') => {
                 out.push('[');
-                for (i, element) in self.array()?.iter().enumerate() {
+                for (i, raw) in self.elements()?.into_iter().enumerate() {
                     if i > 0 {
                         out.push(',');
                     }
-                    element.write_canonical(out)?;
+                    self.write_inner(raw, &i.to_string(), out)?;
                 }
                 out.push(']');
             }
@@ -225,6 +233,15 @@ impl<'a> Field<'a> {
             _ => out.push_str(self.text()),
         }
         Ok(())
+    }
+
+    /// What stands in this value under a name. Its place is only made where something is wrong: a long name times many
+    /// values within it would be far more than was sent.
+    fn write_inner(&self, raw: &'a RawValue, name: &str, out: &mut String) -> Read<()> {
+        let pointer = String::new();
+        Field { raw, pointer }
+            .write_canonical(out)
+            .map_err(|bad| bad.under(&child(&self.pointer, name)))
     }
 }
 

@@ -3,6 +3,8 @@
 //! It reads, asks the engine or the log's reader, and writes. No rule of selling lives here.
 
 mod events;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod json;
 mod problem;
 mod query;

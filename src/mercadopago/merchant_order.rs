@@ -65,6 +65,11 @@ struct Page {
 }
 
 impl MerchantOrder {
+    /// A whole answer.
+    pub fn parse(answer: &[u8]) -> Result<MerchantOrder, ApiError> {
+        MerchantOrder::read(&wire::object(answer)?)
+    }
+
     fn read(object: &Object<'_>) -> Result<MerchantOrder, ApiError> {
         let payments = object.list("payments")?;
         let payment = |value: &wire::Value<'_>| Ok(PaymentOfOrder::read(&value.object()?));
@@ -123,7 +128,7 @@ impl Client {
             format!("/merchant_orders/{id}"),
             token,
         );
-        self.ask(call, |bytes| MerchantOrder::read(&wire::object(bytes)?)).await
+        self.ask(call, MerchantOrder::parse).await
     }
 
     /// All merchant orders of a reference, page by page. Between two pages one more may be made, which moves the rest:

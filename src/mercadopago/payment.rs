@@ -50,6 +50,11 @@ pub struct Payment {
 }
 
 impl Payment {
+    /// A whole answer.
+    pub fn parse(answer: &[u8]) -> Result<Payment, ApiError> {
+        Ok(Payment::read(&wire::object(answer)?))
+    }
+
     fn read(object: &Object<'_>) -> Payment {
         let inner = |name| object.object(name).and_then(|inner| inner.id("id"));
         Payment {
@@ -79,6 +84,6 @@ impl Payment {
 impl Client {
     pub async fn payment(&self, token: &Secret, id: u64) -> Result<Payment, ApiError> {
         let call = Call::new(Name::PaymentGet, Method::GET, format!("/v1/payments/{id}"), token);
-        self.ask(call, |bytes| Ok(Payment::read(&wire::object(bytes)?))).await
+        self.ask(call, Payment::parse).await
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! A notification is a hint: nothing here believes it, follows its URLs or asks the API. It is worked off elsewhere, later.
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod metrics;
 mod read;
 

@@ -1,5 +1,8 @@
 //! From a query string to the bytes by which a POS is found, without allocating.
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
+
 use std::fmt;
 
 use crate::domain::pos::{POLL_KEY_SEPARATOR, PollKey};

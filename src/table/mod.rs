@@ -19,6 +19,8 @@ use hashbrown::HashTable;
 use crate::domain::pos::Waiting;
 
 pub use doorbell::{Clock, Doorbell, Ring, doorbell};
+#[cfg(any(test, fuzzing))]
+pub use key::fuzz;
 pub use key::{BadNames, Key, Names};
 pub use reply::{Answer, Outcome, Reply};
 pub use secret::UrlSecrets;

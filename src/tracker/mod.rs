@@ -6,6 +6,8 @@
 
 mod board;
 mod budget;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod look;
 mod metrics;
 mod refund;
