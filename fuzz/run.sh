@@ -2,7 +2,8 @@
 # Tries random inputs on every target, or on those named, so many seconds each: fuzz/run.sh [SECONDS [TARGET…]], 20 if
 # left out. It begins with fuzz/corpus, keeps what it finds in target/fuzz, and needs no more than cargo and a C++ compiler.
 # An input that breaks a law is left in target/fuzz/broken: mend what it broke, and keep it in fuzz/corpus as a test.
-# `MINIMISE=1 fuzz/run.sh` then puts what was found, pared down, into fuzz/corpus. `cargo fuzz run TARGET` works too.
+# `MINIMISE=1 fuzz/run.sh` then puts what was found into fuzz/corpus, as few small inputs as reach all that was reached;
+# those with a name of their own stay. `cargo fuzz run TARGET` works too.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -26,9 +27,10 @@ for target in "${targets[@]}"; do
   program=$work/$host/release/$target
   limits=(-max_len=8192 -timeout=5 -rss_limit_mb=1024)
   if [[ ${MINIMISE-} ]]; then
-    mkdir -p "$work/minimised/$target"
-    "$program" "${limits[@]}" -merge=1 "$work/minimised/$target" "$corpus" "$found" 2>&1 | tail -1
-    rm -rf "$corpus" && mv "$work/minimised/$target" "$corpus"
+    fewer=$(mktemp -d)
+    "$program" "${limits[@]}" -max_len=1024 -set_cover_merge=1 -use_counters=0 "$fewer" "$corpus" "$found" 2>&1 | tail -1
+    find "$corpus" -regextype posix-extended -regex '.*/[0-9a-f]{40}' -delete
+    mv "$fewer"/* "$corpus" && rmdir "$fewer"
     continue
   fi
   echo "$target: $seconds s"

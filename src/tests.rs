@@ -5,8 +5,10 @@ use std::path::Path;
 
 use crate::{control, notify, table, tracker};
 
+type Laws = fn(&[u8]);
+
 /// Each target of `fuzz/`, and what it calls.
-const TARGETS: [(&str, fn(&[u8])); 4] = [
+const TARGETS: [(&str, Laws); 4] = [
     ("poll", table::fuzz::poll),
     ("order", control::fuzz::order),
     ("notification", notify::fuzz::notification),

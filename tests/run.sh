@@ -53,7 +53,7 @@ if ((EUID != 0)); then as_root=(sudo -n); fi
 may_install() { has apt-get && { ((EUID == 0)) || sudo -n true 2>/dev/null; }; }
 
 # Program and Debian package.
-needed=(cc:gcc curl:curl strace:strace mount:mount unshare:util-linux systemd-analyze:systemd)
+needed=(cc:gcc c++:g++ curl:curl strace:strace mount:mount unshare:util-linux systemd-analyze:systemd)
 needed+=(valgrind:valgrind python3:python3 npm:npm chromium:chromium faketime:faketime)
 # A package of a server starts it, where there is an init. Who has one decides that for himself.
 proxies=(nginx:nginx haproxy:haproxy)
@@ -213,6 +213,16 @@ if [[ $all ]]; then
   step "poll throughput" 900 cargo bench --quiet --locked --bench poll_throughput
   step "push latency" 900 cargo bench --quiet --locked --bench push_latency
   step "payments: latency, and a flood of forged notifications" 900 cargo bench --quiet --locked --bench payments
+fi
+
+# --- inputs that nobody thought of
+
+if [[ $all ]]; then
+  if has c++; then
+    step "fuzzing, 20 s a target" 1200 fuzz/run.sh 20
+  else
+    skip "fuzzing" "a C++ compiler is missing: Debian's package is g++"
+  fi
 fi
 
 printf '\n%d s. Steps: %d passed, %d failed, %d skipped\n' \

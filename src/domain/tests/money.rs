@@ -112,6 +112,32 @@ fn what_others_take_back_is_told_once_and_again_when_it_grows() {
 }
 
 #[test]
+fn what_goes_back_counts_no_more_in_the_look_that_tells_it() {
+    story(
+        LatePayment::Report,
+        &[
+            ("push A 100", "ready A", "ready"),
+            ("pay A 1:60", "partial 1 A", "ready"),
+            ("pay A 1:60-60 2:40", "refunded 60.00 1 A, partial 2 A", "ready"),
+            ("pay A 1:60-60 2:40 3:60", "paid by 2+3 A", "unavailable"),
+        ],
+    );
+}
+
+#[test]
+fn no_more_can_go_back_than_came_whatever_is_said() {
+    story(
+        LatePayment::Report,
+        &[
+            ("push A 100", "ready A", "ready"),
+            ("pay A 1:100", "paid by 1 A", "unavailable"),
+            ("pay A 1:100-140", "refunded 100.00 1 A", "unavailable"),
+            ("pay A 1:100-150", "", "unavailable"),
+        ],
+    );
+}
+
+#[test]
 fn our_own_refund_is_no_reversal() {
     let mut world = story(
         LatePayment::Report,
@@ -186,6 +212,11 @@ fn a_refund_over_several_payments_takes_of_the_newest_first() {
             ("push A 100", "ready A", "ready"),
             ("pay A 1:40 2:60", "paid by 1+2 A", "unavailable"),
             ("pay A 3:100", "report excess 100.00 3 A", "unavailable"),
+            (
+                "refund A k of 1 amount 41",
+                "no: amount must be at most 40.00: that is left of what was paid",
+                "unavailable",
+            ),
             ("refund A k of 1 amount 10", "back 1:10.00 A", "unavailable"),
             (
                 "refund A k2 amount 170",
