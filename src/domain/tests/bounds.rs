@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::rules::story;
-use super::world::{START, World, ars, pos_id, told};
+use super::world::{START, World, ars, pos_id, reference, told};
 use crate::domain::account::LatePayment;
 use crate::domain::command::Command;
 use crate::domain::hint::{Signature, Topic};
 use crate::domain::id::{Rev, Timestamp};
 use crate::domain::money::{Currency, Money};
-use crate::domain::order::{BadItems, CancelReason, Item, Items, Quantity, Status, UnitMeasure};
+use crate::domain::order::{BadItems, CancelReason, Item, Items, Order, Quantity, Status, UnitMeasure};
 use crate::domain::payment::{Oddity, Reversal};
 use crate::domain::pos::{Mode, Waiting};
 use crate::domain::text::Text;
@@ -57,6 +57,7 @@ fn an_order_has_so_many_refunds_and_no_more() {
     assert_eq!(ask(&mut world, "refund A both amount 60"), too_many, "it would be two");
     assert_eq!(ask(&mut world, "refund A last amount 40"), "back 2:40.00 A");
     assert_eq!(ask(&mut world, "refund A more amount 1"), too_many);
+    assert!(world.order(&reference("A")).is_some_and(Order::refunds_wait));
 }
 
 fn item(price: Money) -> Item {
