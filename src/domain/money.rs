@@ -254,6 +254,8 @@ mod tests {
             ("1,50", NotDecimal),
             (" 1", NotDecimal),
             ("٣", NotDecimal),
+            ("--1", NotDecimal),
+            ("-1e2", NotDecimal),
             ("-1", Negative),
             ("-0", Negative),
             ("1.001", TooManyDecimals("ARS", 2)),
