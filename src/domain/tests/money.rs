@@ -138,6 +138,22 @@ fn no_more_can_go_back_than_came_whatever_is_said() {
 }
 
 #[test]
+fn short_money_for_what_was_paid_elsewhere_goes_back_at_the_cancellation() {
+    story(
+        LatePayment::Accept,
+        &[
+            ("push A 100", "ready A", "ready"),
+            ("pay A 1:40", "partial 1 A", "ready"),
+            (
+                "cancel paid_elsewhere",
+                "paid_elsewhere A, refund late 1 A, back 1:40.00 A",
+                "unavailable",
+            ),
+        ],
+    );
+}
+
+#[test]
 fn our_own_refund_is_no_reversal() {
     let mut world = story(
         LatePayment::Report,
