@@ -1,7 +1,8 @@
 //! From a query and a body to what a notification tells (`protocol.md` 4.3, 4.4, 4.6). All of it is optional and may be
 //! in either place, so only what is needed is read, and the query comes first.
 
-use serde_json::{Map, Value};
+use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::NotStored;
 use crate::domain::hint::{Thing, Topic};
@@ -55,25 +56,48 @@ const MERCHANT_ORDER_WEBHOOK: &str = "topic_merchant_order_wh";
 impl Told {
     /// Fails only if the body is needed and is no JSON object.
     pub(super) fn read(query: &Query, body: &[u8]) -> Result<Told, NotStored> {
-        let body = match serde_json::from_slice(body) {
-            Ok(Value::Object(body)) => Some(body),
-            _ => None,
-        };
+        let body = std::str::from_utf8(body).ok().and_then(Object::read);
         let thing = match thing(query, body.as_ref()) {
             Err(NotStored::Unreadable) => return Err(NotStored::Unreadable),
             thing => thing,
         };
-        let user_id = body.as_ref().and_then(|body| text(body, "user_id"));
+        let user_id = body.as_ref().and_then(|body| text(body.user_id));
         Ok(Told { thing, user_id })
     }
 }
 
-fn thing(query: &Query, body: Option<&Map<String, Value>>) -> Result<Thing, NotStored> {
+/// The fields that mean something here, as they are written. All else is passed over and not copied: a body may be large,
+/// anybody can send it, and the thread that reads it answers polls.
+#[derive(Deserialize)]
+struct Object<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Option<&'a RawValue>,
+    #[serde(borrow)]
+    topic: Option<&'a RawValue>,
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    resource: Option<&'a RawValue>,
+    #[serde(borrow)]
+    user_id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+}
+
+impl Object<'_> {
+    fn read(json: &str) -> Option<Object<'_>> {
+        // serde would take an array for one as well.
+        let is_object = json.trim_ascii_start().starts_with('{');
+        is_object.then(|| serde_json::from_str(json).ok())?
+    }
+}
+
+fn thing(query: &Query, body: Option<&Object<'_>>) -> Result<Thing, NotStored> {
     let name = match query.topic.clone().or_else(|| query.kind.clone()) {
         Some(name) => name,
         None => {
             let body = body.ok_or(NotStored::Unreadable)?;
-            let name = text(body, "type").or_else(|| text(body, "topic"));
+            let name = text(body.kind).or_else(|| text(body.topic));
             name.ok_or(NotStored::UnknownTopic)?
         }
     };
@@ -98,20 +122,18 @@ fn topic(name: &str) -> Option<Topic> {
 }
 
 /// A webhook's own `id` is that of the notification, but for the one topic that has no `data.id`.
-fn id_in(body: &Map<String, Value>, name: &str, topic: Topic) -> Option<String> {
-    let in_data = body
-        .get("data")
-        .and_then(Value::as_object)
-        .and_then(|data| text(data, "id"));
+fn id_in(body: &Object<'_>, name: &str, topic: Topic) -> Option<String> {
+    let data = body.data.and_then(|data| Object::read(data.get()));
+    let in_data = data.and_then(|data| text(data.id));
     let own = || {
         if name == MERCHANT_ORDER_WEBHOOK {
-            text(body, "id")
+            text(body.id)
         } else {
             None
         }
     };
     let in_resource = || match topic {
-        Topic::MerchantOrder | Topic::Payment => text(body, "resource").map(|resource| last_digits(&resource)),
+        Topic::MerchantOrder | Topic::Payment => text(body.resource).map(|resource| last_digits(&resource)),
         Topic::Intent => None,
     };
     in_data.or_else(own).or_else(in_resource)
@@ -125,10 +147,13 @@ fn last_digits(resource: &str) -> String {
 }
 
 /// Ids come as strings and as numbers.
-fn text(object: &Map<String, Value>, name: &str) -> Option<String> {
-    match object.get(name)? {
-        Value::String(text) if !text.is_empty() => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
+fn text(written: Option<&RawValue>) -> Option<String> {
+    let written = written?.get();
+    match written.as_bytes() {
+        [b'"', ..] => serde_json::from_str(written)
+            .ok()
+            .filter(|text: &String| !text.is_empty()),
+        [b'-' | b'0'..=b'9', ..] => Some(written.to_owned()),
         _ => None,
     }
 }
