@@ -1,19 +1,31 @@
 //! A thousand forged notifications a second: what they do to polls, to a real order, and to the calls of the API.
+//!
+//! All of it runs on one machine, so whoever sends a thousand of anything takes from the polls a share of its processors.
+//! How much that is, as many polls more show.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use super::api::Api;
 use super::station::{Pump, Station, poll, request};
 use super::{median, micros, ratio};
 
-const FORGED_PER_SECOND: u32 = 1_000;
-const FORGERS: u32 = 8;
+const MORE_PER_SECOND: u32 = 1_000;
+/// So many that one is answered before it is its turn again, whatever an answer waits for.
+const CONNECTIONS: usize = 100;
 const POLLERS: u32 = 2;
 const POLLS_PER_SECOND: u32 = 500;
 const CALLS_PER_SECOND: u32 = 20;
 /// Of the API, saved up: a second's. And what the jobs under way may still ask when it is used up.
 const CALLS_AT_ONCE: usize = CALLS_PER_SECOND as usize + 10;
+
+/// What comes beside.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Beside {
+    Nothing,
+    Polls,
+    Forged,
+}
 
 #[derive(Default)]
 struct Seen {
@@ -22,37 +34,48 @@ struct Seen {
     calls: usize,
     /// In the second with the most.
     busiest: usize,
-    kept: usize,
+    answers: Answers,
+}
+
+#[derive(Default)]
+struct Answers {
+    good: usize,
     refused: usize,
 }
 
 pub fn run(rounds: usize, seconds: u32) {
     let api = Api::start();
-    println!("{FORGED_PER_SECOND} forged notifications a second, for {seconds} s after as long a quiet\n");
     println!(
-        "| poll p99 µs | forged | ratio | paid p50 µs | forged | longest | forged | calls a second | busiest | kept | refused |"
+        "{MORE_PER_SECOND} forged notifications a second for {seconds} s, after as long a quiet, and as many polls\n"
     );
-    println!("| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
-    let ratios: Vec<f64> = (0..rounds).map(|_| round(&api, seconds)).collect();
     println!(
-        "median of the polls' ratios: {:.2} (goal 2); calls allowed a second: {CALLS_PER_SECOND}",
-        median(ratios)
+        "| poll p99 µs: quiet | more polls | forged | forged/quiet | forged/more polls | paid p50 µs | forged | longest | forged | \
+         calls a second | busiest | kept | refused |"
+    );
+    println!("| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
+    let (quiet, more) = (0..rounds).map(|_| round(&api, seconds)).unzip();
+    println!(
+        "medians of the polls' ratios: {:.2} of quiet (goal 2), {:.2} of more polls; calls allowed a second: {CALLS_PER_SECOND}",
+        median(quiet),
+        median(more)
     );
 }
 
-/// By how much polls are slower.
-fn round(api: &Api, seconds: u32) -> f64 {
+/// By how much polls are slower than with nothing beside them, and than with as many polls.
+fn round(api: &Api, seconds: u32) -> (f64, f64) {
     let station = Station::start(api, CALLS_PER_SECOND);
     drop(station.pump("IDLE"));
     let mut pump = station.pump("REAL");
     let mut orders = 0..;
-    let mut quiet = watch(&station, api, &mut pump, &mut orders, seconds, false);
-    let mut forged = watch(&station, api, &mut pump, &mut orders, seconds, true);
+    let mut watch = |beside| watch(&station, api, &mut pump, &mut orders, seconds, beside);
+    let (mut quiet, mut more, mut forged) = (watch(Beside::Nothing), watch(Beside::Polls), watch(Beside::Forged));
     station.stop();
     let slower = ratio(&mut forged.polls, &mut quiet.polls, 99);
+    let than_more = ratio(&mut forged.polls, &mut more.polls, 99);
     println!(
-        "| {} | {} | {slower:.2} | {} | {} | {} | {} | {:.1} | {} | {} | {} |",
+        "| {} | {} | {} | {slower:.2} | {than_more:.2} | {} | {} | {} | {} | {:.1} | {} | {} | {} |",
         micros(&mut quiet.polls, 99),
+        micros(&mut more.polls, 99),
         micros(&mut forged.polls, 99),
         micros(&mut quiet.paid, 50),
         micros(&mut forged.paid, 50),
@@ -60,8 +83,8 @@ fn round(api: &Api, seconds: u32) -> f64 {
         micros(&mut forged.paid, 100),
         forged.calls as f64 / f64::from(seconds),
         forged.busiest,
-        forged.kept,
-        forged.refused
+        forged.answers.good,
+        forged.answers.refused
     );
     let allowed = (CALLS_PER_SECOND * seconds) as usize + CALLS_AT_ONCE;
     assert!(
@@ -69,7 +92,7 @@ fn round(api: &Api, seconds: u32) -> f64 {
         "{} calls, and {allowed} are allowed",
         forged.calls
     );
-    slower
+    (slower, than_more)
 }
 
 /// Polls, and sells one order a second.
@@ -79,20 +102,18 @@ fn watch(
     pump: &mut Pump,
     orders: &mut impl Iterator<Item = u64>,
     seconds: u32,
-    flood: bool,
+    beside: Beside,
 ) -> Seen {
     let over = AtomicBool::new(false);
-    let (kept, refused) = (AtomicUsize::new(0), AtomicUsize::new(0));
     api.seen();
     let mut seen = Seen::default();
     std::thread::scope(|scope| {
         let pollers: Vec<_> = (0..POLLERS).map(|_| scope.spawn(|| polls(station, &over))).collect();
-        if flood {
-            for i in 0..FORGERS {
-                let (over, kept, refused) = (&over, &kept, &refused);
-                scope.spawn(move || forge(station, i, over, kept, refused));
-            }
-        }
+        let more = scope.spawn(|| match beside {
+            Beside::Nothing => Answers::default(),
+            Beside::Polls => more(station, &over, 400, |_| poll("IDLE")),
+            Beside::Forged => more(station, &over, 200, forged),
+        });
         let end = Instant::now() + Duration::from_secs(1) * seconds;
         while Instant::now() < end {
             let next = Instant::now() + Duration::from_secs(1);
@@ -106,6 +127,7 @@ fn watch(
         for poller in pollers {
             seen.polls.extend(poller.join().expect("no panic"));
         }
+        seen.answers = more.join().expect("no panic");
     });
     let mut asked: Vec<Instant> = api.seen().iter().map(|call| call.asked).collect();
     asked.sort_unstable();
@@ -117,12 +139,11 @@ fn watch(
             .count()
     };
     seen.busiest = asked.iter().map(second).max().unwrap_or(0);
-    (seen.kept, seen.refused) = (kept.into_inner(), refused.into_inner());
     seen
 }
 
 /// Does something so many times a second, whatever it takes, until it is over.
-fn paced(per_second: u32, over: &AtomicBool, mut each: impl FnMut(u64)) {
+fn paced(per_second: u32, over: &AtomicBool, mut each: impl FnMut(u32)) {
     let begun = Instant::now();
     for i in 0_u32.. {
         let due = begun + Duration::from_secs(1) * i / per_second;
@@ -130,7 +151,7 @@ fn paced(per_second: u32, over: &AtomicBool, mut each: impl FnMut(u64)) {
         if over.load(Relaxed) {
             return;
         }
-        each(u64::from(i));
+        each(i);
     }
 }
 
@@ -146,19 +167,29 @@ fn polls(station: &Station, over: &AtomicBool) -> Vec<Duration> {
     times
 }
 
-/// Ids that nobody gave out, neither sealed nor signed; one in four is a repeat.
-fn forge(station: &Station, forger: u32, over: &AtomicBool, kept: &AtomicUsize, refused: &AtomicUsize) {
-    let mut wire = station.public();
-    paced(FORGED_PER_SECOND / FORGERS, over, |i| {
-        let i = if i % 4 == 3 { i - 3 } else { i };
-        let id = (i * u64::from(FORGERS) + u64::from(forger)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20;
-        let topic = if i % 2 == 0 { "merchant_order" } else { "payment" };
-        let target = format!("/notifications/main?topic={topic}&id={id}");
-        wire.send(&request("POST", &target, "{}"));
-        match wire.reply().0 {
-            200 => kept.fetch_add(1, Relaxed),
-            503 => refused.fetch_add(1, Relaxed),
-            status => panic!("{status}"),
-        };
+/// Sends on one connection after the other, and reads what was answered when it is its turn again.
+fn more(station: &Station, over: &AtomicBool, good: u16, request: impl Fn(u64) -> String) -> Answers {
+    let mut wires: Vec<_> = (0..CONNECTIONS).map(|_| station.public()).collect();
+    let mut answers = Answers::default();
+    paced(MORE_PER_SECOND, over, |i| {
+        let wire = &mut wires[i as usize % CONNECTIONS];
+        if i as usize >= CONNECTIONS {
+            match wire.reply().0 {
+                status if status == good => answers.good += 1,
+                503 => answers.refused += 1,
+                status => panic!("{status}"),
+            }
+        }
+        wire.send(&request(u64::from(i)));
     });
+    answers
+}
+
+/// An id that nobody gave out, neither sealed nor signed; one in four is a repeat.
+fn forged(i: u64) -> String {
+    let i = if i % 4 == 3 { i - 3 } else { i };
+    let id = i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20;
+    let topic = if i % 2 == 0 { "merchant_order" } else { "payment" };
+    let target = format!("/notifications/main?topic={topic}&id={id}");
+    request("POST", &target, "{}")
 }
