@@ -129,6 +129,8 @@ async fn money_for_an_order_that_ended_is_late_and_goes_by_the_policy() {
             let mut feed = market.feed().await;
             market.push("PUMP", "T-1", "100").await;
             let customer = market.scan("PUMP").await;
+            // That it was shown is told later than the telephone knows it, and not at all once it has ended.
+            until(&mut feed, "order_shown").await;
             let ended = if ending == "cancel" {
                 assert_eq!(market.station.cancel("PUMP").await, 204);
                 "order_canceled"
@@ -137,7 +139,6 @@ async fn money_for_an_order_that_ended_is_late_and_goes_by_the_policy() {
                 assert_eq!(market.station.replace("PUMP", order).await, 201);
                 "order_ready"
             };
-            until(&mut feed, "order_shown").await;
             until(&mut feed, ended).await;
             customer.pay().await;
             let last = told.last().expect("something is told");
