@@ -23,7 +23,7 @@ fn main() {
         latency::run(rounds, if measuring { 300 } else { 16 });
     }
     if !named("latency") {
-        flood::run(rounds, if measuring { 5 } else { 1 });
+        flood::run(rounds, if measuring { 12 } else { 1 });
     }
 }
 
