@@ -348,6 +348,8 @@ pub const BALLAST_RETRY: Duration = Duration::from_secs(1);
 pub const CHECKPOINT_PAGES: u32 = 2_048;
 /// What the write-ahead log is laid out with: room for that many pages and the start of the next commit.
 pub const WAL_BYTES: u64 = 9 * 1024 * 1024;
+/// Room on the disk without which it is not laid out: as much as it may take while commands wait.
+pub const WAL_ROOM: u64 = 256 * 1024 * 1024;
 /// While commands wait it is put off, until the write-ahead log has 256 MiB: what a restart reads again.
 pub const CHECKPOINT_PAGES_BUSY: u32 = 65_536;
 /// Entries that the tables of orders and of POS may lack, in memory until then; and those that they take up at once. Whoever

@@ -10,6 +10,7 @@ mod batch;
 mod behind;
 mod inbox;
 mod reserve;
+mod start;
 mod tables;
 mod trim;
 
@@ -33,6 +34,7 @@ use batch::Transaction;
 pub(super) use behind::Behind;
 use behind::{Late, Piece};
 pub use inbox::Kept;
+pub use start::Newest;
 
 use reserve::Reserve;
 use trim::{OLDEST_ENTRY, OLDEST_ORDER};
@@ -42,7 +44,6 @@ use super::reader::Reader;
 use super::{Damage, LogError, Sum};
 use crate::domain::id::{PosId, Reference, Rev, Timestamp};
 use crate::domain::order::Order;
-use crate::domain::pos::State;
 use crate::domain::text::unhex;
 use crate::limits;
 use crate::seal::KEY_LEN;
@@ -107,17 +108,6 @@ pub struct Log {
     _lock: File,
 }
 
-/// A POS as its newest entry left it.
-#[derive(Debug)]
-pub struct Newest {
-    pub pos: PosId,
-    pub seq: u64,
-    pub rev: Rev,
-    pub at: Timestamp,
-    pub sum: Sum,
-    pub state: State,
-}
-
 impl Log {
     /// Opens the folder, and makes it and the file in it if they are not there. `poll_keys` are the names under which
     /// POS are registered: stored values mean nothing under other ones.
@@ -175,15 +165,20 @@ impl Log {
         Reader::open(&self.file(), &self.behind)
     }
 
-    /// Gives the write-ahead log the room that it will use. Writing over what is there, a sync has no new size and no new
-    /// blocks to record, and takes half the time. What follows the last commit in that file is no commit, so SQLite does
-    /// not mind; and if there is no room for it, it grows as it always does.
+    /// Gives the write-ahead log the room that it will use, where there is plenty. Writing over what is there, a sync has no
+    /// new size and no new blocks to record, and takes half the time. What follows the last commit in that file is no
+    /// commit, so SQLite does not mind.
     fn lay_out(&self) -> std::io::Result<()> {
+        let disk = rustix::fs::statvfs(&self.folder)?;
+        if disk.f_bavail.saturating_mul(disk.f_frsize) < limits::WAL_ROOM {
+            return Ok(());
+        }
         let mut file = private(&self.folder.join(format!("{FILE}-wal")))?;
         let length = file.seek(SeekFrom::End(0))?;
         let missing = limits::WAL_BYTES.saturating_sub(length);
         let written = std::io::copy(&mut std::io::repeat(0).take(missing), &mut file).and_then(|_| file.sync_all());
         match written {
+            // It is allowed us no longer; then the file grows as it always does.
             Err(error) if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
                 file.set_len(length)
             }
@@ -226,74 +221,6 @@ impl Log {
         self.reserve
             .spend_if_full(|| set_meta(&self.connection, SEAL_KEY, &hex).map_err(failure))?;
         Ok(key)
-    }
-
-    /// Each POS that was ever registered, as its newest entry left it, verified.
-    pub fn newest(&self, mut each: impl FnMut(Newest)) -> Result<(), LogError> {
-        let mut statement = self
-            .connection
-            .prepare(
-                "SELECT e.seq, e.pos, e.rev, e.at, e.body, e.prev, e.sum
-                 FROM head h JOIN entry e ON e.seq = h.seq AND e.pos = h.pos",
-            )
-            .map_err(failure)?;
-        let mut rows = statement.query([]).map_err(failure)?;
-        while let Some(row) = rows.next().map_err(failure)? {
-            let row = Row::read(row).map_err(failure)?;
-            let entry = row.verified()?;
-            each(Newest {
-                pos: entry.pos,
-                seq: entry.seq,
-                rev: entry.rev,
-                at: entry.at,
-                sum: row.sum,
-                state: entry.state_after,
-            });
-        }
-        // A head without its entry would be skipped by the join.
-        let lost: Option<(String, u64)> = self
-            .connection
-            .query_row(
-                "SELECT pos, seq FROM head h
-                 WHERE NOT EXISTS (SELECT 1 FROM entry e WHERE e.seq = h.seq AND e.pos = h.pos)",
-                [],
-                |row| Ok((row.get(0)?, row.get(1)?)),
-            )
-            .optional()
-            .map_err(failure)?;
-        match lost {
-            Some((pos, seq)) => {
-                let place = format!("entry {seq} (point of sale {pos})");
-                Err(Damage {
-                    place,
-                    what: "the newest entry is missing".into(),
-                }
-                .into())
-            }
-            None => Ok(()),
-        }
-    }
-
-    /// The leases that were held.
-    pub fn leases(&self, mut each: impl FnMut(&str, Timestamp)) -> Result<(), LogError> {
-        let mut statement = self
-            .connection
-            .prepare("SELECT pos, until FROM lease")
-            .map_err(failure)?;
-        let mut rows = statement.query([]).map_err(failure)?;
-        while let Some(row) = rows.next().map_err(failure)? {
-            let pos = row.get_ref(0).map_err(failure)?;
-            let until = Timestamp(row.get(1).map_err(failure)?);
-            each(pos.as_str().unwrap_or_default(), until);
-        }
-        Ok(())
-    }
-
-    /// The number of the newest entry; 0 if there is none.
-    pub fn last_seq(&self) -> Result<u64, LogError> {
-        self.connection
-            .query_row("SELECT coalesce(max(seq), 0) FROM entry", [], |row| row.get(0))
-            .map_err(failure)
     }
 
     /// Does all of `work` in one commit with one fsync, or none of it. When it returns, what it did is durable; if it

@@ -47,12 +47,15 @@ impl Log {
                 self.behind.late().add(entry.seq, &entry.pos, changed);
             }
             next += page.len() as u64;
-            // On a full disk the first try gives up the ballast.
+            // On a full disk the first try gives up the ballast. If that is not enough either, they wait in memory.
             let caught_up = match self.catch_up() {
                 Err(LogError::Full) => self.catch_up(),
                 done => done,
             };
-            caught_up?;
+            match caught_up {
+                Ok(_) | Err(LogError::Full) => {}
+                Err(error) => return Err(error),
+            }
         }
     }
 

@@ -4,8 +4,11 @@
 #![allow(clippy::print_stdout, reason = "a bench prints its table")]
 #![allow(clippy::float_arithmetic, reason = "no money here")]
 
+mod group;
+
 use std::fs::OpenOptions;
 use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -40,6 +43,7 @@ fn main() {
     }
     println!("| push ÷ append of a page (goals 1.8, 2) | {p50:.2} | {p99:.2} |\n");
 
+    let before = commits(app.addresses().admin);
     let begun = Instant::now();
     let threads: Vec<_> = (0..controllers)
         .map(|i| {
@@ -53,13 +57,33 @@ fn main() {
         .collect();
     let seconds = begun.elapsed().as_secs_f64();
     println!("| {controllers} controllers, {many} pushes each | |\n| --- | ---: |");
-    println!("| pushes a second | {:.0} |", all.len() as f64 / seconds);
+    let rate = all.len() as f64 / seconds;
+    println!("| pushes a second | {rate:.0} |");
     println!(
         "| p50 / p99 µs | {} / {} |",
         at(&mut all, 50).as_micros(),
         at(&mut all, 99).as_micros()
     );
+    let shared = all.len() as f64 / (commits(app.addresses().admin) - before);
+    println!("| pushes a commit (goal 100) | {shared:.0} |");
     assert!(app.stop(), "an orderly end");
+    let bare = group::rate(folder.path(), controllers, if measuring { 3 } else { 1 });
+    println!("| bare SQLite, as many writers: records a second | {bare:.0} |");
+    println!("| pushes ÷ records (goal 0.15) | {:.3} |", rate / bare);
+}
+
+/// Commits of commands so far, as the metrics tell.
+fn commits(admin: SocketAddr) -> f64 {
+    let mut stream = TcpStream::connect(admin).expect("it listens");
+    stream
+        .write_all(b"GET /metrics HTTP/1.1\r\nhost: s\r\nconnection: close\r\n\r\n")
+        .expect("sent");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).expect("answered");
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("surtidor_commit_commands_count "));
+    line.and_then(|count| count.parse().ok()).expect("a count")
 }
 
 fn start(folder: &Path, socket: &Path) -> App {
