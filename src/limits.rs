@@ -354,8 +354,8 @@ pub const WAL_ROOM: u64 = 256 * 1024 * 1024;
 pub const CHECKPOINT_PAGES_BUSY: u32 = 65_536;
 /// Entries that the tables of orders and of POS may lack, in memory until then; and those that they take up at once. Whoever
 /// adds more pays for it in the same commit.
-pub const TABLES_BEHIND: usize = 4_096;
-pub const TABLES_PIECE: usize = 512;
+pub const TABLES_BEHIND: usize = 2_048;
+pub const TABLES_PIECE: usize = COMMIT_COMMANDS;
 /// When the tables are looked at: often enough that there is little to do, rarely enough that no push feels it.
 pub const TABLES_EVERY: Duration = Duration::from_millis(50);
 /// Rows deleted by one commit of the trimmer, so that no push waits long for it.

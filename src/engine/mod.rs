@@ -51,7 +51,7 @@ pub struct Applied {
 }
 
 /// Why it was not done.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum Denied {
     #[error(transparent)]
     Refused(#[from] Refusal),
@@ -233,6 +233,7 @@ impl Engine {
         let mut tables = tokio::time::interval(limits::TABLES_EVERY);
         tables.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let is_full = || *self.condition.borrow() == Condition::Full;
+        let has_failed = || matches!(*self.condition.borrow(), Condition::Failed(_));
         loop {
             tokio::select! {
                 (pos, command) = self.views.timers.due() => match command {
@@ -249,7 +250,7 @@ impl Engine {
                 _ = trim.tick() => {
                     let _ = self.work.send(Work::Trim).await;
                 }
-                _ = tables.tick() => if self.reader.is_behind() {
+                _ = tables.tick() => if self.reader.is_behind() && !has_failed() {
                     let _ = self.work.send(Work::CatchUp(None)).await;
                 },
                 _ = room.tick() => if is_full() {
@@ -301,7 +302,7 @@ impl Engine {
         &self.reader
     }
 
-    /// The same, once its lists have all that was acknowledged; on a full disk, what there is room for.
+    /// The same, once its lists have all that was acknowledged before.
     pub async fn caught_up(&self) -> Result<&Reader, Denied> {
         if self.reader.is_behind() {
             ask(&self.work, |reply| Work::CatchUp(Some(reply))).await?;

@@ -32,8 +32,8 @@ pub(super) struct Writer {
     trimming: bool,
     /// The tables follow the entries, whenever nothing else is to be done.
     catching_up: bool,
-    /// Who waits until they have.
-    caught_up: Vec<oneshot::Sender<Result<(), Denied>>>,
+    /// Who waits until they have, and up to which entry.
+    caught_up: Vec<(u64, oneshot::Sender<Result<(), Denied>>)>,
     /// Rows of the inbox that go with the next commit. One that does not happen leaves them for the one after it.
     worked_off: Vec<u64>,
     /// That an order was shown could not be written down: its polls must tell again.
@@ -107,7 +107,7 @@ impl Writer {
                     Work::Trim => self.trimming = true,
                     Work::CatchUp(reply) => {
                         self.catching_up = true;
-                        self.caught_up.extend(reply);
+                        self.caught_up.extend(reply.map(|reply| (self.seq, reply)));
                     }
                     Work::LookForRoom => self.look_for_room(),
                     Work::Redialect => redialect = true,
@@ -152,21 +152,29 @@ impl Writer {
         waiting.blocking_recv()
     }
 
-    /// A piece of it.
+    /// A piece of it. Whoever waited for no more than that is answered, though others go on adding.
     fn catch_up(&mut self) {
         let more = self.log.catch_up();
         self.watch_room();
-        match more {
-            Ok(true) => return,
-            Ok(false) => {}
-            // Whoever waits reads what there is.
-            Err(LogError::Full | LogError::Locked) => {}
-            Err(error) => self.fail(Group::default(), &error),
-        }
-        self.catching_up = false;
-        for waiting in self.caught_up.drain(..) {
+        let taken_up = self.log.taken_up();
+        for (_, waiting) in self.caught_up.extract_if(.., |(seq, _)| *seq <= taken_up) {
             // Who asked may have gone.
             let _ = waiting.send(Ok(()));
+        }
+        let denied = match more {
+            Ok(true) => return,
+            Ok(false) => None,
+            Err(LogError::Full) => Some(Denied::Full),
+            Err(LogError::Locked) => Some(Denied::Locked),
+            Err(error) => {
+                self.fail(Group::default(), &error);
+                Some(Denied::Failed(error.what()))
+            }
+        };
+        self.catching_up = false;
+        for (_, waiting) in self.caught_up.drain(..) {
+            let answer = denied.clone().map_or(Ok(()), Err);
+            let _ = waiting.send(answer);
         }
     }
 

@@ -550,18 +550,18 @@ pub(super) fn open_for_reading(file: &Path) -> Result<Connection, LogError> {
     Ok(connection)
 }
 
-/// An order as its table has it, and the entry that changed it last.
-pub(super) fn stored_order(connection: &Connection, reference: &Reference) -> Result<Option<(Order, u64)>, LogError> {
-    let found: Option<(Vec<u8>, [u8; 16], u64)> = connection
-        .prepare_cached("SELECT body, sum, seq FROM orders WHERE reference = ?1")
+/// An order as its table has it.
+pub(super) fn stored_order(connection: &Connection, reference: &Reference) -> Result<Option<Order>, LogError> {
+    let found: Option<(Vec<u8>, [u8; 16])> = connection
+        .prepare_cached("SELECT body, sum FROM orders WHERE reference = ?1")
         .and_then(|mut statement| {
             statement
-                .query_row([reference.folded()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+                .query_row([reference.folded()], |row| Ok((row.get(0)?, row.get(1)?)))
                 .optional()
         })
         .map_err(failure)?;
     found
-        .map(|(body, sum, seq)| Ok((verified_order(reference.as_str(), &body, Sum(sum))?, seq)))
+        .map(|(body, sum)| Ok(verified_order(reference.as_str(), &body, Sum(sum))?))
         .transpose()
 }
 

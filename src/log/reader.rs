@@ -128,9 +128,14 @@ impl Reader {
             return Ok(Some(order));
         }
         Reader::ask(&self.points, move |connection| {
-            Ok(embedded::stored_order(connection, &reference)?.map(|(order, _)| Arc::new(order)))
+            Ok(embedded::stored_order(connection, &reference)?.map(Arc::new))
         })
         .await
+    }
+
+    /// The orders that their table may lack, or have as they were.
+    pub fn late_orders(&self) -> Vec<Arc<Order>> {
+        self.behind.orders()
     }
 
     /// Orders as their table has them: it follows the entries.
@@ -167,7 +172,7 @@ impl Reader {
         let behind = self.behind.clone();
         Reader::ask(&self.scans, move |connection| match pos {
             Some(pos) => entries_of(connection, &behind, after, &pos),
-            None => entries(connection, after),
+            None => entries(connection, &behind, after),
         })
         .await
     }
@@ -223,21 +228,18 @@ fn names(connection: &Connection, cursor: Option<&PosId>, limit: usize) -> Resul
 
 const ENTRY: &str = "SELECT seq, pos, rev, at, body, prev, sum FROM entry";
 
-fn entries(connection: &Connection, after: u64) -> Result<EntryPage, LogError> {
-    // All three answers are of one moment.
+fn entries(connection: &Connection, behind: &Behind, after: u64) -> Result<EntryPage, LogError> {
+    // Not all that is there: who is told of an entry must find what it says.
+    let newest = behind.last_seq();
+    // Both answers are of one moment.
     let transaction = connection.unchecked_transaction().map_err(failure)?;
     let trimmed_to = trimmed_seq(&transaction).map_err(failure)?;
-    let newest: u64 = transaction
-        .prepare_cached("SELECT coalesce(max(seq), 0) FROM entry")
-        .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
-        .map_err(failure)?;
     let mut statement = transaction
-        .prepare_cached(&format!("{ENTRY} WHERE seq > ?1 ORDER BY seq LIMIT ?2"))
+        .prepare_cached(&format!("{ENTRY} WHERE seq > ?1 AND seq <= ?2 ORDER BY seq LIMIT ?3"))
         .map_err(failure)?;
     // One more than a page tells whether there are more.
-    let rows = statement
-        .query_map((after as i64, limits::FEED_PAGE as i64 + 1), Row::read)
-        .map_err(failure)?;
+    let values = (after as i64, newest as i64, limits::FEED_PAGE as i64 + 1);
+    let rows = statement.query_map(values, Row::read).map_err(failure)?;
     let page = entry_page(rows, newest.max(after), trimmed_to)?;
     none_missing(&page.entries, after, trimmed_to)?;
     Ok(page)

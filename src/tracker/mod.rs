@@ -32,6 +32,7 @@ use tracing::{debug, warn};
 use crate::clock::{Clock, Now};
 use crate::config::Account;
 use crate::domain::id::{AccountId, Reference};
+use crate::domain::order::Order;
 use crate::engine::{Accounts, Denied, Engine, Expiring, Taken};
 use crate::feed::{After, FollowError, Follower, News};
 use crate::limits;
@@ -73,8 +74,6 @@ enum Failure {
     Read(#[from] ReadError),
     #[error(transparent)]
     Denied(#[from] Denied),
-    #[error(transparent)]
-    Follow(#[from] FollowError),
 }
 
 impl Tools {
@@ -226,23 +225,32 @@ impl Desk {
     }
 
     /// What the log says is still to be watched or done. Whoever listens before reading misses nothing.
-    async fn recall(&mut self) -> Result<Follower, Failure> {
+    async fn recall(&mut self) -> Result<Follower, FollowError> {
         let follower = self.tools.engine.feed().follow(None, After::Now).await?;
         let now = self.clock.now();
         let longest = *limits::EXPIRES_IN_SECONDS.end() + (limits::LOOK_OFTEN + limits::LOOK_LONG).as_secs();
         let since = now.at.minus_seconds(longest);
+        let reader = self.tools.engine.reader().clone();
+        // First those that the table may lack. One that it has by the time it is read is added twice, and no harm done.
+        for order in reader.late_orders() {
+            self.recall_order(&order, now);
+        }
         let mut cursor = 0;
         loop {
-            let page = self.tools.engine.caught_up().await?.unsettled(since, cursor).await?;
+            let page = reader.unsettled(since, cursor).await?;
             for order in &page.orders {
-                self.board
-                    .add(order, delivery_seconds(&self.tools.accounts, &order.account), now);
+                self.recall_order(order, now);
             }
             match page.next {
                 Some(next) => cursor = next,
                 None => return Ok(follower.uncounted()),
             }
         }
+    }
+
+    fn recall_order(&mut self, order: &Order, now: Now) {
+        let delivery_seconds = delivery_seconds(&self.tools.accounts, &order.account);
+        self.board.add(order, delivery_seconds, now);
     }
 
     fn follow(&mut self, entry: &Happening) {

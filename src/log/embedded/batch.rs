@@ -67,7 +67,7 @@ impl Batch<'_> {
         let late = self.late.order(reference).map(|late| late.order.clone());
         match late.or_else(|| self.behind.order(reference)) {
             Some(order) => Ok(Some(order)),
-            None => Ok(stored_order(&self.transaction, reference)?.map(|(order, _)| Arc::new(order))),
+            None => Ok(stored_order(&self.transaction, reference)?.map(Arc::new)),
         }
     }
 

@@ -64,6 +64,16 @@ impl Behind {
         self.late().order(reference).map(|late| late.order.clone())
     }
 
+    /// The newest entry of which all is here that tables may lack.
+    pub(in crate::log) fn last_seq(&self) -> u64 {
+        self.late().last_seq
+    }
+
+    /// The orders that their table may lack, or have as they were.
+    pub(in crate::log) fn orders(&self) -> Vec<Arc<Order>> {
+        self.late().orders.values().map(|late| late.order.clone()).collect()
+    }
+
     /// The entries of a POS that its table lacks; and the newest entry of all, up to which table and answer together are
     /// whole for whoever reads the table afterwards.
     pub(in crate::log) fn entries_of(&self, pos: &PosId) -> (Vec<u64>, u64) {
@@ -76,6 +86,12 @@ impl Behind {
 impl Late {
     pub(super) fn len(&self) -> usize {
         self.entries.len()
+    }
+
+    /// Up to which entry the tables lack nothing.
+    pub(super) fn taken_up(&self) -> u64 {
+        let first = self.entries.front();
+        first.map_or(self.last_seq, |first| first.seq - 1)
     }
 
     /// Where the entries begin to be numbered.

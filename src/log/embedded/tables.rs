@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use rusqlite::params;
+use rusqlite::{OptionalExtension, params};
 
 use super::behind::{LateOrder, Piece};
-use super::{Batch, Log, Row, TABLES_SEQ, failure, number, set_meta, sum_of};
+use super::{Batch, Log, Row, TABLES_SEQ, failure, number, set_meta, stored_order, sum_of};
 use crate::domain::evolve::orders_after;
 use crate::domain::id::Reference;
 use crate::domain::order::Order;
@@ -14,6 +14,11 @@ use crate::log::entry::{self, Entry};
 use crate::log::{Damage, LogError};
 
 impl Log {
+    /// Up to which entry the tables have taken up what entries say.
+    pub fn taken_up(&self) -> u64 {
+        self.behind.late().taken_up()
+    }
+
     /// Brings the tables nearer to the entries, by a piece; true if more is left.
     pub fn catch_up(&mut self) -> Result<bool, LogError> {
         self.take_up(limits::TABLES_PIECE)
@@ -74,26 +79,45 @@ impl Log {
 
     /// The orders that an entry changed, but for those of which the table has this entry or a later one.
     fn changed_by(&self, entry: &Entry) -> Result<Vec<Arc<Order>>, LogError> {
+        let open = entry.state_after.as_ref().and_then(|pos| pos.open.as_ref());
+        let mut changed: Vec<Arc<Order>> = Vec::new();
         let mut known = Vec::new();
         let mut news = Vec::new();
         for event in &entry.events {
             let Some(reference) = event.reference() else { continue };
-            match self.known(reference)? {
-                Some((_, seq)) if seq >= entry.seq => continue,
-                found => known.extend(found.map(|(order, _)| order)),
+            if self.row_seq(reference)? >= entry.seq {
+                continue;
             }
-            news.push(event.clone());
+            match open.filter(|open| open.reference == *reference) {
+                // The entry has a whole copy, so it does not matter what the table has.
+                Some(open) if changed.contains(open) => {}
+                Some(open) => changed.push(open.clone()),
+                None => {
+                    known.extend(self.known(reference)?);
+                    news.push(event.clone());
+                }
+            }
         }
-        Ok(orders_after(&known, &news, entry.at))
+        changed.extend(orders_after(&known, &news, entry.at));
+        Ok(changed)
     }
 
-    /// An order as it stands, and the entry that changed it last.
-    fn known(&self, reference: &Reference) -> Result<Option<(Arc<Order>, u64)>, LogError> {
-        if let Some(late) = self.behind.late().order(reference) {
-            return Ok(Some((late.order.clone(), late.seq)));
+    /// The entry that changed an order's row last; 0 if there is none.
+    fn row_seq(&self, reference: &Reference) -> Result<u64, LogError> {
+        let found: Option<u64> = self
+            .connection
+            .prepare_cached("SELECT seq FROM orders WHERE reference = ?1")
+            .and_then(|mut statement| statement.query_row([reference.folded()], |row| row.get(0)).optional())
+            .map_err(failure)?;
+        Ok(found.unwrap_or(0))
+    }
+
+    /// An order as it stood before.
+    fn known(&self, reference: &Reference) -> Result<Option<Arc<Order>>, LogError> {
+        match self.behind.order(reference) {
+            Some(late) => Ok(Some(late)),
+            None => Ok(stored_order(&self.connection, reference)?.map(Arc::new)),
         }
-        let stored = super::stored_order(&self.connection, reference)?;
-        Ok(stored.map(|(order, seq)| (Arc::new(order), seq)))
     }
 }
 

@@ -152,12 +152,12 @@ fn who_adds_entries_faster_than_the_tables_follow_pays_for_it() {
     let folder = folder();
     let mut book = Book::default();
     let mut log = open(folder.path());
-    for _ in 0..limits::TABLES_BEHIND / 256 + 4 {
+    for _ in 0..2 * limits::TABLES_BEHIND / limits::COMMIT_COMMANDS + 4 {
         log.commit(false, |batch| {
-            (0..256).try_for_each(|_| book.append(batch, "P", 1, said("filling")))
+            (0..limits::COMMIT_COMMANDS).try_for_each(|_| book.append(batch, "P", 1, said("filling")))
         })
         .expect("written");
-        assert!(log.behind.late().len() < limits::TABLES_BEHIND + 256);
+        assert!(log.behind.late().len() <= limits::TABLES_BEHIND + limits::COMMIT_COMMANDS);
     }
     drop(log);
     assert_eq!(open(folder.path()).last_seq().expect("read"), book.written.len() as u64);
@@ -177,4 +177,165 @@ fn an_entry_that_the_tables_lack_is_missed_at_the_start() {
         Err(OpenError::Log(LogError::Damaged(damage))) => assert_eq!(damage.place, "entry 2"),
         other => panic!("{other:?}"),
     }
+}
+
+/// As the writer does it while somebody waits for a list, and others go on adding.
+#[test]
+fn who_waits_for_the_tables_is_answered_under_constant_load() {
+    let folder = folder();
+    let (mut book, mut log) = (Book::default(), open(folder.path()));
+    let mut full_group = |log: &mut Log| {
+        log.commit(false, |batch| {
+            (0..limits::COMMIT_COMMANDS).try_for_each(|_| book.append(batch, "P", 1, said("filling")))
+        })
+        .expect("written");
+    };
+    for _ in 0..4 {
+        full_group(&mut log);
+    }
+    let asked = log.last_seq().expect("read");
+    let answered = (0..4).any(|_| {
+        full_group(&mut log);
+        log.catch_up().expect("written");
+        log.taken_up() >= asked
+    });
+    assert!(answered, "{} entries behind", log.behind.late().len());
+}
+
+#[test]
+fn a_full_disk_is_started_on_with_entries_that_the_tables_lack() {
+    let Some(disk) = SmallDisk::mount(12) else { return };
+    let folder = disk.0.path();
+    let (mut book, mut log) = (Book::default(), open(folder));
+    book.write(&mut log, "P", 1, registered("P"));
+    caught_up(&mut log);
+    let long = "x".repeat(limits::MESSAGE_LEN);
+    // The ballast is given up at the first "full", and what happens uses its room.
+    let (mut fulls, mut n) = (0, 0);
+    while fulls < 3 {
+        n += 1;
+        if n % 16 == 0 {
+            // As every 50 ms, whether there is room for it or not.
+            let _ = log.catch_up();
+        }
+        let seq = log.last_seq().expect("read") + 1;
+        let (rev, sum) = log.commit(true, |batch| batch.chain(&pos_id("P"))).expect("read");
+        let entry = Entry {
+            seq,
+            pos: pos_id("P"),
+            rev: rev.next(),
+            at: Timestamp(2),
+            events: vec![said(&long)],
+            state_after: book.written[0].state_after.clone(),
+        };
+        match log.commit(true, |batch| batch.append(&entry, sum, Vec::new())) {
+            Ok(_) => {}
+            Err(LogError::Full) => fulls += 1,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert!(matches!(log.catch_up(), Err(LogError::Full)));
+    let seq = log.last_seq().expect("read");
+    drop(log);
+    let log = open(folder);
+    let found = newest(&log).expect("whole").remove(0);
+    assert_eq!((found.seq, found.rev), (seq, Rev(seq)), "though the tables lack it");
+    assert!(log.taken_up() < seq);
+}
+
+#[test]
+fn a_damaged_order_does_not_stop_the_start() {
+    let folder = folder();
+    let (mut book, mut log) = (Book::default(), open(folder.path()));
+    let made = order("T-1", "P", 1);
+    book.write(&mut log, "P", 1, registered("P"));
+    book.write(&mut log, "P", 1, Event::OrderReady(Arc::new(made.clone())));
+    caught_up(&mut log);
+    book.write(&mut log, "P", 2, refund(&made));
+    drop(log);
+    meddle(folder.path(), "UPDATE orders SET sum = zeroblob(16)");
+    let again = Log::open(folder.path(), "locationId,positionId");
+    assert!(again.is_ok(), "its newest entry has a copy: {:?}", again.err());
+}
+
+#[tokio::test]
+async fn a_folder_of_the_second_version_keeps_its_entries() {
+    let folder = folder();
+    let (mut book, mut log) = (Book::default(), open(folder.path()));
+    for n in 0..600 {
+        let pos = ["P", "Q", "R"][n % 3];
+        let event = if n < 3 {
+            registered(pos)
+        } else {
+            Event::OrderReady(Arc::new(order(&format!("T-{n}"), pos, 1)))
+        };
+        book.write(&mut log, pos, 1, event);
+    }
+    caught_up(&mut log);
+    drop(log);
+    meddle(
+        folder.path(),
+        "DROP TABLE entry_of; CREATE INDEX entry_pos ON entry (pos); DELETE FROM meta WHERE key = 'tables_seq'; \
+         ALTER TABLE orders DROP COLUMN seq; CREATE INDEX orders_created ON orders (created_at); PRAGMA user_version = 2;",
+    );
+    let mut log = open(folder.path());
+    let reader = log.reader().expect("a reader");
+    book.write(&mut log, "P", 2, refund(&order("T-3", "P", 1)));
+    for _ in 0..2 {
+        let found = reader.order(reference("T-3")).await.expect("read").expect("there");
+        assert_eq!(found.refunds.len(), 1);
+        let page = reader.entries(590, Some(pos_id("P"))).await.expect("read");
+        let seqs: Vec<u64> = page.entries.iter().map(|entry| entry.seq).collect();
+        assert_eq!(seqs, [592, 595, 598, 601]);
+        caught_up(&mut log);
+    }
+}
+
+/// What a reader of the whole feed was told, it finds under its reference.
+#[test]
+fn who_saw_an_entry_finds_its_order() {
+    let folder = tempfile::tempdir_in("/dev/shm").expect("a folder");
+    let mut log = open(folder.path());
+    let reader = log.reader().expect("a reader");
+    let done = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let ended = done.clone();
+    let look = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .expect("a runtime");
+        runtime.block_on(async {
+            let (mut after, mut looked, mut orders, mut gone) = (0, 0_u64, 0_u64, 0_u64);
+            while !ended.load(Relaxed) {
+                let page = reader.entries(after, None).await.expect("read");
+                let Some(last) = page.entries.last() else { continue };
+                after = last.seq;
+                if let Some(found) = last.events[0].reference() {
+                    looked += 1;
+                    let of_pos = reader.entries(after - 1, Some(pos_id("P"))).await.expect("read");
+                    gone += u64::from(of_pos.read_to < after);
+                    orders += u64::from(reader.order(found.clone()).await.expect("read").is_none());
+                }
+            }
+            (looked, orders, gone)
+        })
+    });
+    let mut book = Book::default();
+    book.write(&mut log, "P", 1, registered("P"));
+    for n in 0..5_000 {
+        book.write(
+            &mut log,
+            "P",
+            1,
+            Event::OrderReady(Arc::new(order(&format!("T-{n}"), "P", 1))),
+        );
+        if n % 64 == 0 {
+            log.catch_up().expect("written");
+        }
+    }
+    done.store(true, Relaxed);
+    let (looked, orders, gone) = look.join().expect("no panic");
+    assert!(
+        orders == 0 && gone == 0,
+        "of {looked} seen, {orders} orders were not there, {gone} entries not of their POS"
+    );
 }
