@@ -1,5 +1,6 @@
-//! Polls a second and processor time a poll, beside a bare hyper server that answers every request alike. Believe the
-//! ratios only: `cargo bench --bench poll_throughput`; needs taskset.
+//! Polls a second and processor time a poll, beside a bare epoll loop with a look-up and a bare hyper server that answers
+//! every request alike; on connections that stay, and with a connection for each poll. Believe the ratios only: `cargo
+//! bench --bench poll_throughput`; needs taskset.
 
 #![allow(clippy::print_stdout, reason = "a bench prints its table")]
 #![allow(clippy::float_arithmetic, reason = "no money here")]
@@ -8,6 +9,7 @@ mod support;
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -17,59 +19,97 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use support::Served;
+use support::load::{Kind, Load};
+use support::{CONNECTIONS, Served};
 use surtidor::net::body::Whole;
 use surtidor::net::listen::{Sharing, tcp};
 use tokio::net::TcpListener;
 
-const ROUNDS: usize = 5;
-const POLLS: usize = 300_000;
+const ROUNDS: usize = 7;
 /// Many, so that the look-up misses the caches as it does in life.
 const POS: usize = 100_000;
-const ROLES: [&str; 2] = ["serve", "bare"];
+/// The baseline first.
+const ROLES: [(&str, &str); 3] = [
+    ("raw", "bare epoll loop"),
+    ("serve", "surtidor"),
+    ("bare", "bare hyper"),
+];
+const KINDS: [(Kind, usize, &str); 2] = [
+    (Kind::KeepAlive, 250_000, "connections that stay"),
+    (Kind::Close, 20_000, "a connection for each poll"),
+];
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.first().map(String::as_str) {
         Some("serve") => support::serve(POS),
+        Some("raw") => support::raw::serve(POS),
         Some("bare") => bare(),
-        _ if arguments.iter().any(|argument| argument == "--bench") => compare(),
+        _ if arguments.iter().any(|argument| argument == "--bench") => KINDS.map(compare).into_iter().collect(),
         // As a test it only shows that it still runs.
-        _ => assert!(ROLES.into_iter().all(|role| round(&[], role, 1_000).0 > 0.0)),
+        _ => {
+            for (role, _) in ROLES {
+                for (kind, ..) in KINDS {
+                    assert!(round(&[], role, kind, 500).rate > 0.0);
+                }
+            }
+        }
     }
 }
 
-fn compare() {
-    println!("| round | surtidor polls/s | bare polls/s | ratio | surtidor µs | bare µs | ratio |");
-    println!("| ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
-    let mut ratios = Vec::new();
-    for number in 1..=ROUNDS {
-        let [(rate, cost), (bare_rate, bare_cost)] = ROLES.map(|role| round(&["taskset", "-c", "0"], role, POLLS));
-        let (by_rate, by_cost) = (rate / bare_rate, cost / bare_cost);
+fn compare((kind, polls, what): (Kind, usize, &str)) {
+    alone_on(1);
+    let rounds: Vec<[Figures; 3]> = (0..ROUNDS)
+        .map(|_| ROLES.map(|(role, _)| round(&["taskset", "-c", "0"], role, kind, polls)))
+        .collect();
+    println!("| {what} | polls/s | ÷ baseline | processor µs a poll | × baseline | share of its core |");
+    println!("| --- | ---: | ---: | ---: | ---: | ---: |");
+    for (i, (_, name)) in ROLES.into_iter().enumerate() {
+        let of = |figure: &dyn Fn(&[Figures; 3]) -> f64| median(rounds.iter().map(figure).collect());
         println!(
-            "| {number} | {rate:.0} | {bare_rate:.0} | {by_rate:.2} | {cost:.2} | {bare_cost:.2} | {by_cost:.2} |"
+            "| {name} | {:.0} | {:.2} | {:.2} | {:.2} | {:.2} |",
+            of(&|round| round[i].rate),
+            of(&|round| round[i].rate / round[0].rate),
+            of(&|round| round[i].cost),
+            of(&|round| round[i].cost / round[0].cost),
+            of(&|round| round[i].rate * round[i].cost / 1e6),
         );
-        ratios.push((by_rate, by_cost));
     }
-    let median = |mut all: Vec<f64>| {
-        all.sort_by(f64::total_cmp);
-        all[all.len() / 2]
-    };
-    let rate = median(ratios.iter().map(|ratio| ratio.0).collect());
-    let cost = median(ratios.iter().map(|ratio| ratio.1).collect());
-    println!("medians: {rate:.2} of the bare server's polls a second, {cost:.2} of its processor time a poll");
+    println!();
 }
 
-/// Polls a second, and microseconds of the server's processor time a poll.
-fn round(tool: &[&str], role: &str, polls: usize) -> (f64, f64) {
+/// Keeps this process, the load, off the server's core.
+fn alone_on(core: usize) {
+    let (core, own) = (core.to_string(), std::process::id().to_string());
+    let pinned = Command::new("taskset").args(["-a", "-c", "-p", &core, &own]).output();
+    assert!(pinned.expect("taskset is installed").status.success());
+}
+
+fn median(mut all: Vec<f64>) -> f64 {
+    all.sort_by(f64::total_cmp);
+    all[all.len() / 2]
+}
+
+struct Figures {
+    /// Polls a second.
+    rate: f64,
+    /// Microseconds of the server's processor time a poll.
+    cost: f64,
+}
+
+fn round(tool: &[&str], role: &str, kind: Kind, polls: usize) -> Figures {
     let served = Served::start(tool, role);
-    served.load(polls / 10, POS);
+    let mut load = Load::new(served.port, kind, CONNECTIONS, POS);
+    load.closed(polls / 10);
     let (busy, begun) = (processor_time(&served), Instant::now());
-    served.load(polls, POS);
+    load.closed(polls);
     let (passed, busy) = (begun.elapsed(), processor_time(&served) - busy);
+    drop(load);
     served.stop();
-    let per_poll = |time: Duration| time.as_secs_f64() * 1e6 / polls as f64;
-    (1e6 / per_poll(passed), per_poll(busy))
+    Figures {
+        rate: polls as f64 / passed.as_secs_f64(),
+        cost: busy.as_secs_f64() * 1e6 / polls as f64,
+    }
 }
 
 /// How long the server had a processor until now, in all its threads.

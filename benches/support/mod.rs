@@ -1,11 +1,17 @@
 //! What the benches of the poll path share: a child process that serves, and a small load generator.
 
+#![allow(dead_code, reason = "each bench uses its part")]
+
+pub mod load;
+pub mod raw;
+
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use load::{Kind, Load};
 use surtidor::domain::account::{Dialect, LatePayment, Payee};
 use surtidor::domain::id::{AccountId, PosId, Reference, Timestamp};
 use surtidor::domain::money::{Currency, Money};
@@ -17,13 +23,9 @@ use surtidor::net::seats::Seats;
 use surtidor::net::stop;
 use surtidor::poll;
 use surtidor::table::{Key, Names, Reply, Ring, Slot, Table, UrlSecrets, doorbell};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::sync::mpsc::Receiver;
 
 pub const CONNECTIONS: usize = 64;
-/// A prime, so that all are visited, far apart in memory.
-const STRIDE: usize = 7919;
 
 /// The child's side: the poll face with so many POS, one in a hundred with an order, until our standard input ends.
 pub fn serve(pos: usize) {
@@ -60,10 +62,18 @@ fn table(pos: usize) -> (Table, Receiver<Ring>) {
     table.insert_all((0..pos).map(slot));
     // Each was polled before: a poll that begins a visit is the exception.
     for i in 0..pos {
-        table.answer(&format!("locationId=6232&positionId={i}"));
+        table.answer(&query(i));
         while rings.try_recv().is_ok() {}
     }
     (table, rings)
+}
+
+fn query(i: usize) -> String {
+    format!("locationId=6232&positionId={i}")
+}
+
+fn has_order(i: usize) -> bool {
+    i % 100 == 17
 }
 
 fn slot(i: usize) -> Arc<Slot> {
@@ -79,7 +89,7 @@ fn slot(i: usize) -> Arc<Slot> {
     };
     let mut pos = Pos::new(PosId::parse(&format!("POS-{i}")).expect("a name"), registration);
     pos.word = Word::plain(Waiting::InProcess);
-    pos.open = (i % 100 == 17).then(|| Arc::new(order(i, &pos)));
+    pos.open = has_order(i).then(|| Arc::new(order(i, &pos)));
     let reply = Reply::of(
         &pos,
         Dialect::Documented,
@@ -122,7 +132,7 @@ fn order(i: usize, pos: &Pos) -> Order {
 /// A server in a process of its own: this binary in another role, perhaps under a tool that watches it.
 pub struct Served {
     pub child: Child,
-    port: u16,
+    pub port: u16,
 }
 
 impl Served {
@@ -149,53 +159,11 @@ impl Served {
 
     /// So many polls over so many POS, each connection asking again as soon as it is answered.
     pub fn load(&self, polls: usize, pos: usize) {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_io()
-            .build()
-            .expect("a runtime");
-        let port = self.port;
-        runtime.block_on(async move {
-            let each = |first| tokio::spawn(ask((first..polls).step_by(CONNECTIONS), pos, port));
-            let connections: Vec<_> = (0..CONNECTIONS).map(each).collect();
-            for connection in connections {
-                connection.await.expect("no panic").expect("replies");
-            }
-        });
+        Load::new(self.port, Kind::KeepAlive, CONNECTIONS, pos).closed(polls);
     }
 
     pub fn stop(mut self) {
         drop(self.child.stdin.take());
         assert!(self.child.wait().expect("it is our child").success());
     }
-}
-
-async fn ask(numbers: impl Iterator<Item = usize>, pos: usize, port: u16) -> io::Result<()> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
-    stream.set_nodelay(true)?;
-    let (mut request, mut reply) = (Vec::new(), vec![0; 4096]);
-    for number in numbers {
-        request.clear();
-        let pos = number * STRIDE % pos;
-        io::Write::write_fmt(
-            &mut request,
-            format_args!(
-                "GET /pay-mp?locationId=6232&positionId={pos} HTTP/1.1\r\nHost: www.mystore.com\r\n\
-                 User-Agent: MercadoPago/1.0\r\nAccept: */*\r\n\r\n"
-            ),
-        )?;
-        stream.write_all(&request).await?;
-        let mut len = 0;
-        while !is_whole(&reply[..len]) {
-            len += match stream.read(&mut reply[len..]).await? {
-                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                read => read,
-            };
-        }
-    }
-    Ok(())
-}
-
-/// Bodies here are JSON objects, and no reply is followed by another before we ask.
-fn is_whole(reply: &[u8]) -> bool {
-    reply.ends_with(b"}")
 }

@@ -222,6 +222,12 @@ impl Reply {
         })
     }
 
+    /// The body is never freed: a reference count that every poll of every thread moves would be fought over.
+    fn forever(mut self) -> Reply {
+        self.answer.body = Bytes::from_static(self.answer.body.to_vec().leak());
+        self
+    }
+
     /// Costs a reference count, and not even that where the body is shared by all.
     #[inline]
     pub(super) fn answer(&self) -> Answer {
@@ -241,7 +247,7 @@ impl Reply {
 /// Replies without a message, shared by all slots, by dialect and state.
 static PLAIN: LazyLock<[[Arc<Reply>; 3]; 2]> = LazyLock::new(|| {
     [Dialect::Documented, Dialect::OrderVersion2]
-        .map(|dialect| Waiting::ALL.map(|waiting| Arc::new(Reply::rendered(waiting, None, dialect))))
+        .map(|dialect| Waiting::ALL.map(|waiting| Arc::new(Reply::rendered(waiting, None, dialect).forever())))
 });
 
 fn json(body: &impl Serialize) -> Bytes {
