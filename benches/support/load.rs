@@ -1,4 +1,5 @@
-//! The load: one thread that never sleeps, so that no server pays for waking it, and that costs less than any of them.
+//! The load: one thread that costs less than any server. Where time is measured it never sleeps, so that no server pays
+//! for waking it; where calls are counted it sleeps, so that a server finds all connections waiting at once.
 
 use std::io::{ErrorKind, Read, Write};
 use std::time::Duration;
@@ -29,6 +30,7 @@ pub struct Load {
     requests: Vec<Box<[u8]>>,
     next: usize,
     askers: Vec<Asker>,
+    sleep: Duration,
 }
 
 impl Load {
@@ -41,9 +43,17 @@ impl Load {
             requests: (0..pos).map(|i| request(i * STRIDE % pos, kind)).collect(),
             next: 0,
             askers: Vec::new(),
+            sleep: Duration::ZERO,
         };
         load.askers = (0..connections).map(|i| load.connect(i)).collect();
         load
+    }
+
+    pub fn sleeping(self) -> Load {
+        Load {
+            sleep: Duration::from_secs(1),
+            ..self
+        }
     }
 
     /// Each connection asks again as soon as it is answered.
@@ -86,7 +96,7 @@ impl Load {
 
     /// Those whose poll is answered since the last call.
     fn answered(&mut self) -> Vec<usize> {
-        self.poll.poll(&mut self.events, Some(Duration::ZERO)).expect("epoll");
+        self.poll.poll(&mut self.events, Some(self.sleep)).expect("epoll");
         let ready: Vec<usize> = self.events.iter().map(|event| event.token().0).collect();
         ready.into_iter().filter(|i| self.is_answered(*i)).collect()
     }

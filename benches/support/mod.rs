@@ -159,7 +159,9 @@ impl Served {
 
     /// So many polls over so many POS, each connection asking again as soon as it is answered.
     pub fn load(&self, polls: usize, pos: usize) {
-        Load::new(self.port, Kind::KeepAlive, CONNECTIONS, pos).closed(polls);
+        Load::new(self.port, Kind::KeepAlive, CONNECTIONS, pos)
+            .sleeping()
+            .closed(polls);
     }
 
     pub fn stop(mut self) {
