@@ -10,6 +10,7 @@ mod batch;
 mod behind;
 mod inbox;
 mod reserve;
+mod schema;
 mod start;
 mod tables;
 mod trim;
@@ -37,6 +38,7 @@ pub use inbox::Kept;
 pub use start::Newest;
 
 use reserve::Reserve;
+use schema::SCHEMA;
 use trim::{OLDEST_ENTRY, OLDEST_ORDER};
 
 use super::entry::{self, Entry, Unreadable};
@@ -59,14 +61,6 @@ const TABLES_SEQ: &str = "tables_seq";
 /// Up to which time the last whole session of the trimmer went.
 const ENTRIES_TRIMMED_BEFORE: &str = "entries_trimmed_before";
 const ORDERS_TRIMMED_BEFORE: &str = "orders_trimmed_before";
-
-/// What leads from each version of the tables to the next, from none on. Bodies carry a version of their own.
-const STEPS: [&str; 3] = [
-    include_str!("embedded/tables-1.sql"),
-    include_str!("embedded/tables-2.sql"),
-    include_str!("embedded/tables-3.sql"),
-];
-const SCHEMA: usize = STEPS.len();
 
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -129,6 +123,9 @@ impl Log {
 
         let wal_pages = Arc::default();
         let reserve = Reserve::new(folder);
+        // The ballast comes after the tables. A file that lost them must not pass for a new one: all that was acknowledged
+        // would be gone, and nobody told.
+        let had_tables = reserve.is_there();
         let connection = reserve.spend_if_full(|| connect(folder, &wal_pages))?;
         match reserve.spend_if_full(|| checkpoint(&connection, "TRUNCATE")) {
             // The write-ahead log keeps it all the longer; it was synced first.
@@ -145,10 +142,12 @@ impl Log {
             behind: Arc::default(),
             _lock: lock,
         };
-        let version = version(&log.connection)?;
-        let steps = usize::try_from(version).ok().and_then(|done| STEPS.get(done..));
-        let steps = steps.ok_or_else(|| OpenError::Newer(log.file(), version))?;
-        log.reserve.spend_if_full(|| upgrade(&log.connection, steps))?;
+        let steps = schema::steps(&log.connection)?.map_err(|newer| OpenError::Newer(log.file(), newer))?;
+        if steps.are_all() && had_tables {
+            let (place, what) = (FILE.into(), "it has no tables, and this folder was used before".into());
+            return Err(LogError::from(Damage { place, what }).into());
+        }
+        log.reserve.spend_if_full(|| steps.take(&log.connection))?;
         log.check_poll_keys(poll_keys)?;
         // The folder's entry for a new file is durable only when the folder is.
         File::open(folder)
@@ -498,25 +497,6 @@ fn checkpoint(connection: &Connection, mode: &str) -> Result<(), LogError> {
     connection
         .query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |_| Ok(()))
         .map_err(failure)
-}
-
-fn version(connection: &Connection) -> Result<i64, LogError> {
-    connection
-        .pragma_query_value(None, "user_version", |row| row.get(0))
-        .map_err(failure)
-}
-
-/// All steps or none.
-fn upgrade(connection: &Connection, steps: &[&str]) -> Result<(), LogError> {
-    if steps.is_empty() {
-        return Ok(());
-    }
-    let transaction = connection.unchecked_transaction().map_err(failure)?;
-    transaction.execute_batch(&steps.concat()).map_err(failure)?;
-    transaction
-        .pragma_update(None, "user_version", SCHEMA)
-        .map_err(failure)?;
-    transaction.commit().map_err(failure)
 }
 
 fn settings(connection: &mut Connection, wal_pages: Arc<AtomicU32>) -> rusqlite::Result<()> {

@@ -1,5 +1,7 @@
 //! Disks that are full, fail or lie.
 
+mod damage;
+
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};

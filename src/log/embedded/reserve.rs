@@ -28,6 +28,11 @@ impl Reserve {
         }
     }
 
+    /// Whether the folder has a ballast, be it whole or not.
+    pub(super) fn is_there(&self) -> bool {
+        self.ballast.exists()
+    }
+
     pub(super) fn is_open(&self) -> bool {
         self.is_open
     }

@@ -240,6 +240,23 @@ fn a_file_that_is_no_log_is_refused() {
     );
 }
 
+/// An emptied file, or one whose tables were in a write-ahead log that is gone, was once taken for a new one.
+#[test]
+fn a_file_that_lost_its_tables_is_no_new_one() {
+    for lost in [true, false] {
+        let folder = folder();
+        drop(open(folder.path()));
+        std::fs::write(folder.path().join(format!("{FILE}-wal")), "").expect("written");
+        if lost {
+            std::fs::write(folder.path().join(FILE), "").expect("written");
+        }
+        match Log::open(folder.path(), "locationId,positionId") {
+            Err(OpenError::Log(LogError::Damaged(damage))) => assert_eq!(damage.place, FILE),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
 #[test]
 fn poll_keys_cannot_be_renamed_under_registered_pos() {
     let folder = folder();

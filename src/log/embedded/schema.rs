@@ -1,0 +1,46 @@
+//! The tables' versions, and what leads from each to the next.
+
+use rusqlite::Connection;
+
+use super::failure;
+use crate::log::LogError;
+
+/// What leads from each version of the tables to the next, from none on. Bodies carry a version of their own.
+const STEPS: [&str; 3] = [
+    include_str!("tables-1.sql"),
+    include_str!("tables-2.sql"),
+    include_str!("tables-3.sql"),
+];
+pub(super) const SCHEMA: usize = STEPS.len();
+
+/// What a file's tables lack.
+pub(super) struct Steps(&'static [&'static str]);
+
+/// An error in the answer is the version of tables that are newer than this program.
+pub(super) fn steps(connection: &Connection) -> Result<Result<Steps, i64>, LogError> {
+    let version: i64 = connection
+        .pragma_query_value(None, "user_version", |row| row.get(0))
+        .map_err(failure)?;
+    let missing = usize::try_from(version).ok().and_then(|done| STEPS.get(done..));
+    Ok(missing.map(Steps).ok_or(version))
+}
+
+impl Steps {
+    /// There are no tables yet.
+    pub(super) fn are_all(&self) -> bool {
+        self.0.len() == SCHEMA
+    }
+
+    /// All of them or none.
+    pub(super) fn take(&self, connection: &Connection) -> Result<(), LogError> {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        let transaction = connection.unchecked_transaction().map_err(failure)?;
+        transaction.execute_batch(&self.0.concat()).map_err(failure)?;
+        transaction
+            .pragma_update(None, "user_version", SCHEMA)
+            .map_err(failure)?;
+        transaction.commit().map_err(failure)
+    }
+}
