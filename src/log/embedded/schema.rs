@@ -6,7 +6,7 @@ use super::failure;
 use crate::log::LogError;
 
 /// What leads from each version of the tables to the next, from none on. Bodies carry a version of their own.
-const STEPS: [&str; 3] = [
+pub(super) const STEPS: [&str; 3] = [
     include_str!("tables-1.sql"),
     include_str!("tables-2.sql"),
     include_str!("tables-3.sql"),
@@ -31,9 +31,14 @@ impl Steps {
         self.0.len() == SCHEMA
     }
 
+    /// The tables are this program's.
+    pub(super) fn are_none(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// All of them or none.
     pub(super) fn take(&self, connection: &Connection) -> Result<(), LogError> {
-        if self.0.is_empty() {
+        if self.are_none() {
             return Ok(());
         }
         let transaction = connection.unchecked_transaction().map_err(failure)?;

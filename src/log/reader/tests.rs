@@ -331,3 +331,68 @@ async fn a_page_of_orders_is_bounded_in_bytes_and_has_one_always() {
     let pages = pages(&station, query).await;
     assert_eq!(pages, ["T-4 T-3", "T-2", "T-1", "T-0"]);
 }
+
+/// Whether numbers are missing between them or not.
+#[tokio::test]
+async fn orders_since_a_time_are_found_where_others_were_trimmed() {
+    let mut station = station();
+    station
+        .log
+        .commit(false, |batch| {
+            let mut book = Book::default();
+            (1..=12).try_for_each(|n| book.put(batch, order(&format!("T-{n}"), "P", n * 10)))
+        })
+        .expect("written");
+    caught_up(&mut station.log);
+    let meddler = Connection::open(station.log.file()).expect("the file");
+    meddler
+        .execute("DELETE FROM orders WHERE id IN (1, 2, 5, 6, 7, 10)", [])
+        .expect("trimmed");
+    let left = [3, 4, 8, 9, 11, 12];
+    for since in 0..=130 {
+        let expected = left.iter().filter(|n| **n * 10 >= since).count();
+        let query = OrderQuery {
+            since: Some(Timestamp(since)),
+            limit: 20,
+            ..OrderQuery::default()
+        };
+        let (names, _) = found(&station, query).await;
+        assert_eq!(names.len(), expected, "since {since}");
+        let page = station.reader.unsettled(Timestamp(since), 0).await.expect("read");
+        assert_eq!(page.orders.len(), expected, "since {since}");
+    }
+}
+
+#[tokio::test]
+async fn unsettled_orders_are_the_young_and_those_with_a_refund_that_waits() {
+    let mut station = station();
+    let names: Vec<String> = (0..limits::PAGE_MAX + 2).map(|n| format!("T-{n}")).collect();
+    station
+        .log
+        .commit(false, |batch| {
+            let mut book = Book::default();
+            for (name, at) in names.iter().zip(0..) {
+                book.put(batch, order(name, "P", at))?;
+            }
+            Ok(())
+        })
+        .expect("written");
+    caught_up(&mut station.log);
+    let meddler = Connection::open(station.log.file()).expect("the file");
+    meddler
+        .execute("UPDATE orders SET work = 1 WHERE id IN (1, 3)", [])
+        .expect("meddled");
+    let read = async |since, cursor| {
+        let page = station.reader.unsettled(Timestamp(since), cursor).await.expect("read");
+        let names: Vec<String> = page.orders.iter().map(|order| order.reference.to_string()).collect();
+        (names, page.next)
+    };
+    let (first, next) = read(0, 0).await;
+    assert_eq!(first, names[..limits::PAGE_MAX]);
+    let (second, next) = read(0, next.expect("there are more")).await;
+    assert_eq!((&second[..], next), (&names[limits::PAGE_MAX..], None));
+    let last = limits::PAGE_MAX as i64 + 1;
+    let expected = ["T-0", "T-2", names.last().expect("many")].map(String::from);
+    assert_eq!(read(last, 0).await, (expected.to_vec(), None));
+    assert_eq!(read(last + 1, 1).await, (vec!["T-2".to_owned()], None));
+}

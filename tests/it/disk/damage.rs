@@ -239,14 +239,15 @@ fn right_or_missing(server: &Server, truth: &Truth, place: &str) -> io::Result<b
         assert_eq!(events[..], truth.events[..events.len()], "{place}");
         whole &= events.len() == truth.events.len();
     } else {
-        page.expect(500);
+        assert!(matches!(page.status, 500 | 503), "{place}: {page:?}");
         whole = false;
     }
     for (reference, order) in &truth.orders {
         let reply = client.get(&format!("/v1/orders/{reference}"))?;
         match reply.status {
             200 => assert_eq!(reply.json(), *order, "{place}"),
-            404 | 500 => whole = false,
+            // SQLite may find its own page malformed: that is a failed read.
+            404 | 500 | 503 => whole = false,
             _ => panic!("{place}: {reply:?}"),
         }
     }

@@ -141,6 +141,10 @@ proptest! {
         world.commit(&mut log);
         runtime.block_on(world.is_read(&mut log));
         caught_up(&mut log);
+        let late = log.behind.late();
+        prop_assert!(world.orders.keys().all(|name| late.order(&reference(name)).is_none()));
+        prop_assert!(world.entries.keys().all(|pos| late.head(&pos_id(pos)).is_none()), "nothing is kept twice");
+        drop(late);
         runtime.block_on(world.is_read(&mut log));
         let listed: i64 = log.connection.query_row("SELECT count(*) FROM orders", [], |row| row.get(0)).expect("read");
         prop_assert_eq!(listed as usize, world.orders.len());
@@ -338,4 +342,157 @@ fn who_saw_an_entry_finds_its_order() {
         orders == 0 && gone == 0,
         "of {looked} seen, {orders} orders were not there, {gone} entries not of their POS"
     );
+}
+
+/// More than the tables take up at once, found at the start.
+#[tokio::test]
+async fn a_start_takes_up_all_however_much_it_is() {
+    let folder = folder();
+    let mut book = Book::default();
+    let mut log = open(folder.path());
+    let entries = limits::TABLES_PIECE * 2 + 1;
+    log.commit(false, |batch| {
+        book.append(batch, "P", 1, registered("P"))?;
+        (1..entries).try_for_each(|_| book.append(batch, "P", 1, said("filling")))
+    })
+    .expect("written");
+    drop(log);
+    let mut log = open(folder.path());
+    assert!(log.behind.is_empty());
+    let stored: (u64, u64) = log
+        .connection
+        .query_row("SELECT count(*), (SELECT seq FROM head) FROM entry_of", [], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
+        .expect("read");
+    assert_eq!(stored, (entries as u64, entries as u64));
+    book.write(&mut log, "P", 2, said("and on"));
+    let page = log
+        .reader()
+        .expect("a reader")
+        .entries(entries as u64, Some(pos_id("P")))
+        .await;
+    assert_eq!(page.expect("read").read_to, entries as u64 + 1);
+}
+
+/// What its columns say of an order, by which it is found and trimmed, follows it like its body.
+#[test]
+fn an_orders_row_follows_it() {
+    let folder = folder();
+    let mut book = Book::default();
+    let mut log = open(folder.path());
+    let row = |log: &mut Log| -> (String, Option<i64>, bool, u64) {
+        caught_up(log)
+            .connection
+            .query_row("SELECT status, ended_at, work, seq FROM orders", [], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+            })
+            .expect("one order")
+    };
+    let mut order = order("T-1", "P", 1);
+    log.commit(false, |batch| book.put(batch, order.clone()))
+        .expect("written");
+    assert_eq!(row(&mut log), ("ready".into(), None, false, 1));
+    order = ended(order, Status::Paid, 5);
+    log.commit(false, |batch| book.put(batch, order.clone()))
+        .expect("written");
+    assert_eq!(row(&mut log), ("paid".into(), Some(5), false, 2));
+    book.write(&mut log, "P", 6, refund(&order));
+    assert_eq!(row(&mut log), ("paid".into(), Some(5), true, 3));
+}
+
+/// An order that a later entry changed is written once, as the later entry left it; and when that one's turn comes, no
+/// more.
+#[test]
+fn an_order_that_was_written_ahead_is_not_written_again() {
+    let folder = folder();
+    let mut book = Book::default();
+    let mut log = open(folder.path());
+    let made = order("T-1", "P", 1);
+    log.commit(false, |batch| book.put(batch, made.clone()))
+        .expect("written");
+    book.write(&mut log, "P", 2, refund(&made));
+    assert!(log.take_up(1).expect("written"), "one more is behind");
+    assert!(log.behind.late().piece(1).is_some_and(|piece| piece.orders.is_empty()));
+    let order = log
+        .commit(false, |batch| batch.order(&reference("T-1")))
+        .expect("read")
+        .expect("there");
+    book.write(&mut log, "P", 3, refund(&order));
+    caught_up(&mut log);
+    let stored = stored_order(&log.connection, &reference("T-1")).expect("read");
+    assert_eq!(stored.map(|order| order.refunds.len()), Some(2), "it was changed again");
+}
+
+/// Nobody may be told of what did not come to the disk.
+#[tokio::test]
+async fn a_commit_that_fails_is_seen_by_nobody() {
+    let folder = folder();
+    let mut book = Book::default();
+    let mut log = open(folder.path());
+    book.write(&mut log, "P", 1, registered("P"));
+    caught_up(&mut log);
+    log.commit(false, |batch| book.put(batch, order("T-1", "P", 1)))
+        .expect("written");
+    log.connection.commit_hook(Some(|| true)).expect("a hook");
+    let failed = log.take_up(1);
+    assert!(matches!(failed, Err(LogError::Failed(_))), "{failed:?}");
+    assert_eq!(log.behind.late().len(), 1, "the tables lack it still");
+    log.failed = None;
+    let failed = log.commit(false, |batch| book.put(batch, order("T-2", "P", 1)));
+    assert!(matches!(failed, Err(LogError::Failed(_))), "{failed:?}");
+    let reader = log.reader().expect("a reader");
+    assert!(reader.order(reference("T-1")).await.expect("read").is_some());
+    assert!(reader.order(reference("T-2")).await.expect("read").is_none());
+    let page = reader.entries(0, Some(pos_id("P"))).await.expect("read");
+    assert_eq!((page.entries.len(), page.read_to), (2, 2));
+}
+
+/// What was trimmed must be in the tables first, or the next start would miss it.
+#[test]
+fn what_the_tables_lack_is_taken_up_before_it_is_trimmed() {
+    let folder = folder();
+    let mut book = Book::default();
+    let mut log = open(folder.path());
+    book.write(&mut log, "P", 1, registered("P"));
+    book.write(&mut log, "P", 2, said("2"));
+    book.write(&mut log, "P", 3, said("3"));
+    log.trim(Timestamp(10), Timestamp(0)).expect("trimmed");
+    assert_eq!(kept(&log), [3]);
+    assert!(log.behind.is_empty());
+    drop(log);
+    open(folder.path());
+}
+
+#[test]
+fn a_closed_log_is_one_file_with_all_in_its_tables() {
+    let folder = folder();
+    let mut log = open(folder.path());
+    let wal = folder.path().join(format!("{FILE}-wal"));
+    let length = || std::fs::metadata(&wal).map_or(0, |file| file.len());
+    assert_eq!(length(), limits::WAL_BYTES, "laid out");
+    log.commit(false, |batch| Book::default().put(batch, order("T-1", "P", 1)))
+        .expect("written");
+    log.close().expect("closed");
+    assert_eq!(length(), 0);
+    let file = Connection::open(folder.path().join(FILE)).expect("the file");
+    let listed: i64 = file
+        .query_row("SELECT count(*) FROM orders", [], |row| row.get(0))
+        .expect("read");
+    assert_eq!(listed, 1);
+}
+
+#[test]
+fn a_commit_sees_where_its_own_entries_left_a_chain() {
+    let folder = folder();
+    let mut log = open(folder.path());
+    let mut book = Book::default();
+    log.commit(false, |batch| {
+        for rev in 1..=3 {
+            book.append(batch, "P", 1, said("filling"))?;
+            assert_eq!(batch.chain(&pos_id("P"))?.0, Rev(rev));
+        }
+        Ok(())
+    })
+    .expect("written");
 }
