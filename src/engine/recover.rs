@@ -60,7 +60,7 @@ fn doubt(wall: Timestamp, newest: Timestamp) -> Option<&'static str> {
         Some("the newest entry is more than a month old; if the clock is ahead, history will be trimmed too soon")
     } else if newest.since(wall) > limits::CLOCK_BEHIND {
         Some(
-            "the newest entry is in its future; until the clock gets there, all that is recorded bears that entry's time",
+            "the newest entry is in its future; until the clock gets there, times go on from that entry's, at half pace",
         )
     } else {
         None

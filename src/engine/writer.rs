@@ -162,19 +162,20 @@ impl Writer {
             let _ = waiting.send(Ok(()));
         }
         let denied = match more {
-            Ok(true) => return,
-            Ok(false) => None,
-            Err(LogError::Full) => Some(Denied::Full),
-            Err(LogError::Locked) => Some(Denied::Locked),
+            Ok(more) => {
+                self.catching_up = more;
+                return;
+            }
+            Err(LogError::Full) => Denied::Full,
+            Err(LogError::Locked) => Denied::Locked,
             Err(error) => {
                 self.fail(Group::default(), &error);
-                Some(Denied::Failed(error.what()))
+                Denied::Failed(error.what())
             }
         };
         self.catching_up = false;
         for (_, waiting) in self.caught_up.drain(..) {
-            let answer = denied.clone().map_or(Ok(()), Err);
-            let _ = waiting.send(answer);
+            let _ = waiting.send(Err(denied.clone()));
         }
     }
 
@@ -528,7 +529,7 @@ fn known_order(staged: &Staged, batch: &Batch<'_>, command: &Command) -> Result<
     let open = staged.state.as_ref().and_then(|pos| pos.open.as_ref());
     match open.filter(|order| order.reference.same(reference)) {
         Some(order) => Ok(Some(order.clone())),
-        None => Ok(batch.order(reference)?),
+        None => batch.order(reference),
     }
 }
 

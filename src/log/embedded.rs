@@ -403,6 +403,11 @@ pub(super) struct Row {
 }
 
 impl Row {
+    /// What reads rows, those for which the condition holds.
+    pub(super) fn select(condition: &str) -> String {
+        format!("SELECT seq, pos, rev, at, body, prev, sum FROM entry WHERE {condition}")
+    }
+
     pub(super) fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
         Ok(Row {
             seq: row.get(0)?,

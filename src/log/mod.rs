@@ -62,3 +62,11 @@ pub struct Damage {
     pub place: String,
     pub what: String,
 }
+
+impl Damage {
+    /// Something that must be there is not.
+    fn missing(place: String) -> Damage {
+        let what = "it is missing".into();
+        Damage { place, what }
+    }
+}

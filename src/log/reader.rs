@@ -226,8 +226,6 @@ fn names(connection: &Connection, cursor: Option<&PosId>, limit: usize) -> Resul
     names.into_iter().map(parse).collect()
 }
 
-const ENTRY: &str = "SELECT seq, pos, rev, at, body, prev, sum FROM entry";
-
 fn entries(connection: &Connection, behind: &Behind, after: u64) -> Result<EntryPage, LogError> {
     // Not all that is there: who is told of an entry must find what it says.
     let newest = behind.last_seq();
@@ -235,7 +233,7 @@ fn entries(connection: &Connection, behind: &Behind, after: u64) -> Result<Entry
     let transaction = connection.unchecked_transaction().map_err(failure)?;
     let trimmed_to = trimmed_seq(&transaction).map_err(failure)?;
     let mut statement = transaction
-        .prepare_cached(&format!("{ENTRY} WHERE seq > ?1 AND seq <= ?2 ORDER BY seq LIMIT ?3"))
+        .prepare_cached(&Row::select("seq > ?1 AND seq <= ?2 ORDER BY seq LIMIT ?3"))
         .map_err(failure)?;
     // One more than a page tells whether there are more.
     let values = (after as i64, newest as i64, limits::FEED_PAGE as i64 + 1);
@@ -261,9 +259,7 @@ fn entries_of(connection: &Connection, behind: &Behind, after: u64, pos: &PosId)
         .and_then(Iterator::collect)
         .map_err(failure)?;
     numbers.extend(late.iter().filter(|seq| **seq > after));
-    let mut entry = transaction
-        .prepare_cached(&format!("{ENTRY} WHERE seq = ?1"))
-        .map_err(failure)?;
+    let mut entry = transaction.prepare_cached(&Row::select("seq = ?1")).map_err(failure)?;
     // One that is not there is missed by its revision.
     let rows = numbers
         .iter()
@@ -313,7 +309,7 @@ fn none_missing(entries: &[Happening], after: u64, trimmed_to: u64) -> Result<()
     let kept = entries.iter().filter(|entry| entry.seq > trimmed_to);
     for (expected, entry) in (after.max(trimmed_to) + 1..).zip(kept) {
         if entry.seq != expected {
-            return Err(missing(format!("entry {expected}")));
+            return Err(Damage::missing(format!("entry {expected}")));
         }
     }
     Ok(())
@@ -326,7 +322,7 @@ fn none_missing_of_one(entries: &[Happening], mut before: Option<(u64, Rev)>, tr
             && seq > trimmed_to
             && entry.rev != rev.next()
         {
-            return Err(missing(format!("revision {} of {}", rev.next().0, entry.pos)));
+            return Err(Damage::missing(format!("revision {} of {}", rev.next().0, entry.pos)));
         }
         before = Some((entry.seq, entry.rev));
     }
@@ -353,11 +349,6 @@ fn place_before(
                 .optional()
         })
         .map_err(failure)
-}
-
-fn missing(place: String) -> Damage {
-    let what = "it is missing".into();
-    Damage { place, what }
 }
 
 fn orders(connection: &Connection, query: &OrderQuery) -> Result<OrderPage, LogError> {

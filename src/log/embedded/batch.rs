@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::behind::{Behind, Late};
-use super::{checksum, failure, stored_order};
+use super::{checksum, failure};
 use crate::domain::command::Event;
 use crate::domain::id::{PosId, Reference, Rev, Timestamp};
 use crate::domain::order::Order;
@@ -64,10 +64,9 @@ pub struct Batch<'a> {
 impl Batch<'_> {
     /// The order recorded under a reference, whatever the case of its letters.
     pub fn order(&self, reference: &Reference) -> Result<Option<Arc<Order>>, LogError> {
-        let late = self.late.order(reference).map(|late| late.order.clone());
-        match late.or_else(|| self.behind.order(reference)) {
-            Some(order) => Ok(Some(order)),
-            None => Ok(stored_order(&self.transaction, reference)?.map(Arc::new)),
+        match self.late.order(reference) {
+            Some(own) => Ok(Some(own.order.clone())),
+            None => self.behind.order_beside(&self.transaction, reference),
         }
     }
 

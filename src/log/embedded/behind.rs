@@ -7,8 +7,12 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use rusqlite::Connection;
+
+use super::stored_order;
 use crate::domain::id::{PosId, Reference};
 use crate::domain::order::Order;
+use crate::log::LogError;
 
 /// As the writer and the readers share it.
 #[derive(Debug, Default)]
@@ -46,7 +50,6 @@ pub(super) struct LateOrder {
 pub(super) struct Piece {
     pub(super) last_seq: u64,
     pub(super) entries: Vec<(PosId, u64)>,
-    pub(super) heads: HashMap<PosId, u64>,
     /// In the order in which they were made.
     pub(super) orders: Vec<LateOrder>,
 }
@@ -62,6 +65,18 @@ impl Behind {
 
     pub(in crate::log) fn order(&self, reference: &Reference) -> Option<Arc<Order>> {
         self.late().order(reference).map(|late| late.order.clone())
+    }
+
+    /// An order as it stands: what its table has may be older.
+    pub(super) fn order_beside(
+        &self,
+        connection: &Connection,
+        reference: &Reference,
+    ) -> Result<Option<Arc<Order>>, LogError> {
+        match self.order(reference) {
+            Some(late) => Ok(Some(late)),
+            None => Ok(stored_order(connection, reference)?.map(Arc::new)),
+        }
     }
 
     /// The newest entry of which all is here that tables may lack.
@@ -149,7 +164,6 @@ impl Late {
         Some(Piece {
             last_seq,
             entries: taken().map(|entry| (entry.pos.clone(), entry.seq)).collect(),
-            heads: taken().map(|entry| (entry.pos.clone(), entry.seq)).collect(),
             orders: late.filter(|late| !late.is_written).cloned().collect(),
         })
     }
@@ -157,9 +171,10 @@ impl Late {
     /// The tables say it now.
     pub(super) fn done(&mut self, piece: &Piece) {
         self.entries.drain(..piece.entries.len().min(self.entries.len()));
-        for LateOrder { order, seq, .. } in &piece.orders {
+        // Nobody adds to what is behind between a piece and this, so each is as it was written.
+        for LateOrder { order, .. } in &piece.orders {
             if let Some(late) = self.orders.get_mut(&order.reference.folded()) {
-                late.is_written = late.seq == *seq;
+                late.is_written = true;
             }
         }
         self.orders.retain(|_, late| late.seq > piece.last_seq);

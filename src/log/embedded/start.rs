@@ -24,7 +24,7 @@ impl Log {
         let mut heads = self.connection.prepare("SELECT pos, seq FROM head").map_err(failure)?;
         let mut entry = self
             .connection
-            .prepare("SELECT seq, pos, rev, at, body, prev, sum FROM entry WHERE seq = ?1 AND pos = ?2")
+            .prepare(&Row::select("seq = ?1 AND pos = ?2"))
             .map_err(failure)?;
         let mut rows = heads.query([]).map_err(failure)?;
         while let Some(row) = rows.next().map_err(failure)? {

@@ -1,13 +1,14 @@
 //! The tables that follow the entries: made of them, never the other way round.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use rusqlite::{OptionalExtension, params};
 
 use super::behind::{LateOrder, Piece};
-use super::{Batch, Log, Row, TABLES_SEQ, failure, number, set_meta, stored_order, sum_of};
+use super::{Batch, Log, Row, TABLES_SEQ, failure, number, set_meta, sum_of};
 use crate::domain::evolve::orders_after;
-use crate::domain::id::Reference;
+use crate::domain::id::{PosId, Reference};
 use crate::domain::order::Order;
 use crate::limits;
 use crate::log::entry::{self, Entry};
@@ -44,9 +45,7 @@ impl Log {
             }
             for (entry, expected) in page.iter().zip(next..) {
                 if entry.seq != expected {
-                    let place = format!("entry {expected}");
-                    let what = "it is missing".into();
-                    return Err(Damage { place, what }.into());
+                    return Err(Damage::missing(format!("entry {expected}")).into());
                 }
                 let changed = self.changed_by(entry)?;
                 self.behind.late().add(entry.seq, &entry.pos, changed);
@@ -67,9 +66,7 @@ impl Log {
     fn entries_from(&self, seq: u64) -> Result<Vec<Entry>, LogError> {
         let mut statement = self
             .connection
-            .prepare_cached(
-                "SELECT seq, pos, rev, at, body, prev, sum FROM entry WHERE seq >= ?1 ORDER BY seq LIMIT ?2",
-            )
+            .prepare_cached(&Row::select("seq >= ?1 ORDER BY seq LIMIT ?2"))
             .map_err(failure)?;
         let rows = statement
             .query_map(params![seq, limits::TABLES_PIECE as i64], Row::read)
@@ -93,7 +90,7 @@ impl Log {
                 Some(open) if changed.contains(open) => {}
                 Some(open) => changed.push(open.clone()),
                 None => {
-                    known.extend(self.known(reference)?);
+                    known.extend(self.behind.order_beside(&self.connection, reference)?);
                     news.push(event.clone());
                 }
             }
@@ -110,14 +107,6 @@ impl Log {
             .and_then(|mut statement| statement.query_row([reference.folded()], |row| row.get(0)).optional())
             .map_err(failure)?;
         Ok(found.unwrap_or(0))
-    }
-
-    /// An order as it stood before.
-    fn known(&self, reference: &Reference) -> Result<Option<Arc<Order>>, LogError> {
-        match self.behind.order(reference) {
-            Some(late) => Ok(Some(late)),
-            None => Ok(stored_order(&self.connection, reference)?.map(Arc::new)),
-        }
     }
 }
 
@@ -139,7 +128,9 @@ impl Batch<'_> {
         let mut head = self.transaction.prepare_cached(
             "INSERT INTO head (pos, seq) VALUES (?1, ?2) ON CONFLICT (pos) DO UPDATE SET seq = max(seq, excluded.seq)",
         )?;
-        for (pos, seq) in &piece.heads {
+        // Of several entries of a POS the last one stays.
+        let heads: HashMap<&PosId, u64> = piece.entries.iter().map(|(pos, seq)| (pos, *seq)).collect();
+        for (pos, seq) in heads {
             head.execute(params![pos.as_str(), seq])?;
         }
         piece.orders.iter().try_for_each(|late| self.write_order(late))?;
