@@ -195,8 +195,10 @@ pub const API_PATIENCE: Duration = Duration::from_secs(3600);
 pub const API_FAILURES: u32 = 5;
 /// but for one probe in this time.
 pub const API_REST: Duration = Duration::from_secs(2);
-/// Calls under way, their pauses included, and idle connections kept. At a tenth of a second each, 320 calls a second.
-pub const API_CONNECTIONS: usize = 32;
+/// Calls under way, their pauses included: all looks and errands at once.
+pub const API_CONNECTIONS: usize = 2_048;
+/// Idle connections kept. At a tenth of a second each, 320 calls a second.
+pub const API_IDLE: usize = 32;
 /// Shorter than servers keep a connection, so that few are closed under a request.
 pub const API_IDLE_TIME: Duration = Duration::from_secs(30);
 /// An answer. A page of merchant orders has some 100 KiB, a QR's picture less.
@@ -213,8 +215,17 @@ pub const API_PAGES: usize = 20;
 
 /// A POS's URL: Mercado Pago takes under 300 characters.
 pub const POS_URL_LEN: usize = 299;
+/// What a one-use QR code says: an EMVCo text has at most 512 characters; this leaves room.
+pub const QR_DATA_LEN: usize = 1_024;
 /// The side of a picture of a QR code. One to print has some 1,000 pixels; this many take 36 MiB to read.
 pub const QR_PIXELS: u32 = 3_000;
+
+// --- orders that are put at Mercado Pago ------------------------------------------------------------------------
+
+/// The longest `?wait=` of a push: shorter than the time that the command line gives a call.
+pub const SEND_WAIT_SECONDS: u64 = 30;
+/// How long a cancel waits for Mercado Pago before it answers that it is undecided.
+pub const CANCEL_WAIT: Duration = Duration::from_secs(5);
 
 // --- the tracker ------------------------------------------------------------------------------------------------
 
@@ -232,8 +243,13 @@ pub const LOOK_LONG: Duration = Duration::from_secs(86_400);
 pub const LAST_LOOK: Duration = Duration::from_secs(10);
 /// Orders that have it at once, and as many that wait for it. One that finds it full is told again after a second.
 pub const EXPIRING: usize = 1_024;
-/// Other looks and refunds at once. Each has one connection at a time, or two.
-pub const LOOKS: usize = 16;
+/// Other looks and refunds at once. Each has one connection at a time, or two. How many begin is for the budget to say:
+/// where Mercado Pago takes five seconds for each answer, this many are under way.
+pub const LOOKS: usize = 128;
+/// Orders on their way to Mercado Pago, or off it, at once: one slow POS must not hold up another.
+pub const ERRANDS: usize = 1_024;
+/// By how many calls errands may overdraw the budget: looks wait until that is paid back.
+pub const ERRANDS_OVERDRAW: Duration = Duration::from_secs(2);
 /// Of these, for notifications that anybody could have sent.
 pub const LOOKS_UNTRUSTED: usize = 2;
 /// Payments that one look asks for, those not yet recorded first, and things that it was notified of. An order whose
@@ -370,6 +386,7 @@ pub const CLOCK_AHEAD: Duration = Duration::from_secs(30 * 86_400);
 pub const CLOCK_BEHIND: Duration = Duration::from_secs(60);
 
 const _: () = assert!(API_CONNECT_TIME.as_millis() < API_TRY_TIME.as_millis());
+const _: () = assert!(ERRANDS + 2 * LOOKS <= API_CONNECTIONS);
 const _: () = assert!(
     API_TRY_TIME.as_millis() + API_RETRY_AFTER.as_millis() + API_CONNECT_TIME.as_millis() < API_CALL_TIME.as_millis(),
     "a call can try, be told to wait, and try again"

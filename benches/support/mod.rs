@@ -121,12 +121,10 @@ fn order(i: usize, pos: &Pos) -> Order {
             sponsor_id: Some(334_249_281),
             notification_url: Some("https://pay.example.com/notifications/main?source=ipn".into()),
         },
-        Content {
-            items: Items::new(vec![item("SUPER 23.45 L", "Pump 4", "18525.50"), wash]).expect("good items"),
-            expires_in_seconds: 86_400,
-            metadata: None,
-            late_payment: None,
-        },
+        Content::plain(
+            Items::new(vec![item("SUPER 23.45 L", "Pump 4", "18525.50"), wash]).expect("good items"),
+            86_400,
+        ),
         LatePayment::Report,
         Timestamp(0),
     )

@@ -4,20 +4,28 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::json::{self, Bad};
-use super::{read, write};
+use super::read::{self, Terms};
+use super::write;
 use crate::domain::account::{LatePayment, Payee};
-use crate::domain::id::{AccountId, IdempotencyKey, PosId, Reference, Timestamp};
-use crate::domain::money::{Currency, Money};
+use crate::domain::id::{AccountId, ExternalPosId, IdempotencyKey, PosId, Reference, Timestamp};
+use crate::domain::money::{Money, Site};
 use crate::domain::order::{Content, Order};
+use crate::domain::pos::Mode;
+use crate::domain::posted::Way;
 use crate::limits;
 
 /// The body of a push; and the same bytes as any other body.
 pub fn order(bytes: &[u8]) {
-    for currency in [Currency::Ars, Currency::Clp] {
-        match json::body(bytes).and_then(|body| read::order(&body, currency)) {
+    for (site, mode) in [
+        (Site::Mla, Mode::Unattended),
+        (Site::Mlc, Mode::Attended),
+        (Site::Mlb, Mode::Intent),
+    ] {
+        let terms = Terms { site, mode };
+        match json::body(bytes).and_then(|body| read::order(&body, &terms)) {
             Ok((reference, content)) => {
                 sums_are_exact(&content);
-                what_is_printed_can_be_pushed(reference, content);
+                what_is_printed_can_be_pushed(reference, content, &terms);
             }
             Err(bad) => a_fault_is_where_it_is_said(bytes, &bad),
         }
@@ -58,8 +66,7 @@ fn sums_are_exact(content: &Content) {
 }
 
 /// Orders are answered in the form in which they are pushed, but for what became of them.
-fn what_is_printed_can_be_pushed(reference: Option<Reference>, content: Content) {
-    let currency = content.items.total().currency();
+fn what_is_printed_can_be_pushed(reference: Option<Reference>, content: Content, terms: &Terms) {
     let order = Order::new(
         reference.unwrap_or(Reference::parse("T-1").expect("a reference")),
         PosId::parse("P").expect("a name"),
@@ -73,6 +80,12 @@ fn what_is_printed_can_be_pushed(reference: Option<Reference>, content: Content)
         LatePayment::Report,
         Timestamp(0),
     );
+    let order = match terms.mode {
+        Mode::Intent => order.to_post(Way::Intent {
+            pos: ExternalPosId::parse("P").expect("a name"),
+        }),
+        Mode::Unattended | Mode::Attended => order,
+    };
     let printed = write::to_json(&write::order(&order));
     let printed: std::collections::HashMap<&str, &RawValue> = serde_json::from_slice(&printed).expect("an object");
     let late_payment = match order.content.late_payment {
@@ -82,10 +95,14 @@ fn what_is_printed_can_be_pushed(reference: Option<Reference>, content: Content)
         Some(LatePayment::Accept) => "\"accept\"",
     };
     let pushed = format!(
-        "\n{{ \"metadata\": {}, \"late_payment\": {late_payment},\t\"items\":{},\"expires_in_seconds\":{}.0, \"external_reference\":{} }}",
-        printed["metadata"], printed["items"], order.content.expires_in_seconds, printed["external_reference"],
+        "\n{{ \"metadata\": {}, \"late_payment\": {late_payment},\t\"items\":{},\"expires_in_seconds\":{}.0, \"external_reference\":{}, \"qr\":{} }}",
+        printed["metadata"],
+        printed["items"],
+        order.content.expires_in_seconds,
+        printed["external_reference"],
+        printed.get("qr").map_or("null", |qr| qr.get()),
     );
-    let again = json::body(pushed.as_bytes()).and_then(|body| read::order(&body, currency));
+    let again = json::body(pushed.as_bytes()).and_then(|body| read::order(&body, terms));
     assert_eq!(again, Ok((Some(order.reference), order.content)));
 }
 

@@ -7,6 +7,7 @@ mod events;
 pub mod fuzz;
 mod json;
 mod problem;
+mod push;
 mod query;
 mod read;
 mod receipt;
@@ -29,10 +30,10 @@ use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
 use ring::digest;
 
 use crate::config::Secret;
-use crate::domain::account::{DeliveryFailed, Payee};
-use crate::domain::command::{Command, Event, Push};
+use crate::domain::account::DeliveryFailed;
+use crate::domain::command::{Command, Event};
 use crate::domain::id::{AccountId, IdempotencyKey, PosId, Reference, Timestamp};
-use crate::domain::order::{CancelReason, Order, Status};
+use crate::domain::order::{Order, Status};
 use crate::domain::payment::Cause;
 use crate::engine::{Accounts, Applied, Engine};
 use crate::feed::After;
@@ -190,7 +191,7 @@ impl Settings {
     async fn route(&self, request: Request<Incoming>) -> Answered {
         let (head, body) = request.into_parts();
         let path = query::path(head.uri.path());
-        let mut parameters = Parameters::read(head.uri.query())?;
+        let parameters = Parameters::read(head.uri.query())?;
         let parts: Vec<&str> = path.iter().map(String::as_str).collect();
         let method = &head.method;
         match (parts.as_slice(), method) {
@@ -220,13 +221,7 @@ impl Settings {
                 self.ask(pos, Command::HoldLease { seconds }).await
             }
             (["v1", "pos", pos, "order"], &Method::PUT) => self.push(pos_id(pos)?, parameters, body).await,
-            (["v1", "pos", pos, "order"], &Method::DELETE) => {
-                let reason = parameters.parsed("reason", |text| {
-                    CancelReason::parse(text).ok_or("must be paid_elsewhere, or left out")
-                })?;
-                parameters.finish()?;
-                self.ask(pos_id(pos)?, Command::Cancel { reason }).await
-            }
+            (["v1", "pos", pos, "order"], &Method::DELETE) => self.cancel(pos_id(pos)?, parameters).await,
             (["v1", "orders"], &Method::GET) => self.list_orders(parameters).await,
             (["v1", "orders", reference], &Method::GET) => {
                 parameters.finish()?;
@@ -304,7 +299,7 @@ impl Settings {
             Some(name) => account_unknown(format!("{name:?} is not configured")),
             None => account_unknown("is missing: more than one is configured".into()),
         })?;
-        let registration = body.of(&account);
+        let registration = body.of(&account, &pos)?;
         let applied = self.engine.submit(pos.clone(), Command::Register(registration)).await?;
         let is_new = matches!(applied.events.as_slice(), [Event::Registered(_)]);
         let record = applied.record.ok_or_else(|| Problem::pos_unknown(pos.as_str()))?;
@@ -312,50 +307,13 @@ impl Settings {
         Ok(Answer::Json(status, write::to_json(&write::pos(&record, &self.keys))))
     }
 
-    async fn push(&self, pos: PosId, mut parameters: Parameters, body: Incoming) -> Answered {
-        let replace = parameters.parsed("replace", |text| match text {
-            "true" => Ok(true),
-            "false" => Ok(false),
-            _ => Err("must be true or false"),
-        })?;
-        parameters.finish()?;
-        let bytes = whole(body).await?;
-        let record = self
-            .engine
-            .pos(&pos)
-            .ok_or_else(|| Problem::pos_unknown(pos.as_str()))?;
-        let id = &record.pos.registration.account;
-        let account = self.accounts.get(id).ok_or_else(|| {
-            let detail = format!("account {id} is not configured any more");
-            Problem::new(StatusCode::BAD_REQUEST, "account_unknown", detail)
-        })?;
-        let (reference, content) = read::order(&json::body(&bytes)?, account.site.currency())?;
-        let reference = reference.unwrap_or_else(new_reference);
-        let notification_url = self
-            .notification_url
-            .as_ref()
-            .map(|url| format!("{url}/{}?{}", account.id, self.seal.query(&account.id, &reference)));
-        let push = Push {
-            reference,
-            account: account.id.clone(),
-            content,
-            payee: Payee {
-                collector_id: account.collector_id,
-                sponsor_id: account.sponsor_id,
-                notification_url: notification_url.map(Arc::from),
-            },
-            late_payment: account.late_payment,
-            replace: replace.unwrap_or(false),
-        };
-        made(self.engine.submit(pos, Command::Push(Box::new(push))).await?)
-    }
-
     async fn list_orders(&self, mut parameters: Parameters) -> Answered {
         let query = OrderQuery {
             limit: limit(&mut parameters)?,
             pos: parameters.parsed("pos", PosId::parse)?,
             status: parameters.parsed("status", |text| {
-                Status::parse(text).ok_or("must be ready, shown, paid, canceled, replaced or expired")
+                Status::parse(text)
+                    .ok_or("must be sending, ready, shown, paid, canceled, replaced, expired or rejected")
             })?,
             since: parameters.parsed("since", |text| {
                 let time = text.parse::<jiff::Timestamp>();
@@ -400,7 +358,10 @@ impl Settings {
         // Asking again for what is written down needs no token: it only tells what became of it.
         let asked = |cause: &Cause| matches!(cause, Cause::Asked(ask) if ask.key == wanted.key);
         if !order.refunds.iter().any(|refund| asked(&refund.cause)) && !self.can_give_back(&order.account) {
-            return Err(Problem::account_without_token(&order.account));
+            return Err(Problem::account_without_token(
+                &order.account,
+                "no money can be given back",
+            ));
         }
         let command = Command::Refund {
             reference: order.reference.clone(),
@@ -510,9 +471,4 @@ fn account_unknown(detail: String) -> Problem {
         detail,
     }
     .into()
-}
-
-/// Ordered by time, so that it is found near its neighbours in the log.
-fn new_reference() -> Reference {
-    Reference::parse(&uuid::Uuid::now_v7().to_string()).expect("a UUID has 36 hex digits and hyphens")
 }

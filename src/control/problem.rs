@@ -1,13 +1,19 @@
 //! What went wrong, as RFC 9457 says it: one document with a stable `code`, for every error of the control socket.
 
+use std::time::Duration;
+
 use hyper::StatusCode;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::Value;
 
 use super::json::Bad;
+use super::read::not_served;
 use super::write;
+use crate::config::Account;
 use crate::domain::command::{BadRefund, Refusal};
 use crate::domain::id::{AccountId, BadName};
+use crate::domain::order::Reason;
+use crate::domain::pos::Mode;
 use crate::engine::Denied;
 use crate::feed::FollowError;
 use crate::limits;
@@ -108,13 +114,31 @@ impl Problem {
         )
     }
 
-    pub(super) fn account_without_token(account: &AccountId) -> Problem {
+    pub(super) fn mode_not_served(account: &Account, mode: Mode) -> Problem {
+        let detail = not_served(account.site, mode);
+        Problem::new(StatusCode::CONFLICT, "mode_not_served", detail).with("mode", mode.as_str())
+    }
+
+    /// `why` in Mercado Pago's words.
+    pub(super) fn order_rejected(why: &Reason) -> Problem {
+        let detail = format!("Mercado Pago did not take the order: {}", why.as_str());
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "order_rejected", detail)
+    }
+
+    pub(super) fn order_not_sent(waited: Duration) -> Problem {
+        let detail = format!(
+            "Mercado Pago did not take the order within {} s, and it is canceled: push another one",
+            waited.as_secs()
+        );
+        Problem::new(StatusCode::GATEWAY_TIMEOUT, "order_not_sent", detail)
+    }
+
+    /// `so` is what cannot be done.
+    pub(super) fn account_without_token(account: &AccountId, so: &str) -> Problem {
         Problem::new(
             StatusCode::CONFLICT,
             "account_without_token",
-            format!(
-                "the account {account} has no access token, so no money can be given back: configure its access_token_file"
-            ),
+            format!("the account {account} has no access token, so {so}: configure its access_token_file"),
         )
         .with("account", account.as_str())
     }
@@ -195,9 +219,7 @@ impl From<Refusal> for Problem {
             .with("payment", payment),
             Refusal::RefundKeyUsed => conflict("refund_key_used"),
             Refusal::TooManyRefunds => conflict("refunds_too_many"),
-            Refusal::ModeNotServed(mode) => {
-                Problem::new(StatusCode::NOT_IMPLEMENTED, "mode_not_served", detail).with("mode", mode.as_str())
-            }
+            Refusal::NoExternalName(_) => conflict("external_name_missing"),
         }
     }
 }

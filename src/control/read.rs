@@ -4,10 +4,11 @@ use super::json::{self, Bad, Field, Object};
 use crate::config::Account;
 use crate::domain::account::LatePayment;
 use crate::domain::command::{Report, Wanted};
-use crate::domain::id::{ExternalPosId, ExternalStoreId, IdempotencyKey, Reference};
-use crate::domain::money::{BadAmount, Currency, Money};
+use crate::domain::id::{ExternalPosId, ExternalStoreId, IdempotencyKey, PosId, Reference};
+use crate::domain::money::{BadAmount, Currency, Money, Site};
 use crate::domain::order::{Content, Description, Item, Items, Metadata, PictureUrl, Quantity, Title, UnitMeasure};
 use crate::domain::pos::{External, Mode, PollKey, Registration, Waiting, Word};
+use crate::domain::posted::QrMode;
 use crate::domain::text::Text;
 use crate::limits;
 
@@ -25,8 +26,17 @@ pub(super) struct RegistrationBody {
 }
 
 impl RegistrationBody {
-    pub(super) fn of(self, account: &Account) -> Registration {
-        Registration {
+    /// Refused where the account's country, or a missing name, is in the way of its orders.
+    pub(super) fn of(self, account: &Account, pos: &PosId) -> Read<Registration> {
+        let bad = |field: &str, detail: String| Bad {
+            code: "invalid_field",
+            pointer: Some(format!("/{field}")),
+            detail,
+        };
+        if !account.site.serves(self.mode) {
+            return Err(bad("mode", not_served(account.site, self.mode)));
+        }
+        let registration = Registration {
             account: account.id.clone(),
             mode: self.mode,
             keys: self.keys,
@@ -34,8 +44,30 @@ impl RegistrationBody {
             require_lease: self.require_lease,
             url_secret: self.url_secret,
             external: (self.external != External::default()).then(|| Box::new(self.external)),
+        };
+        match registration.way(pos) {
+            Ok(_) => Ok(registration),
+            Err(missing) => {
+                let rule = "must be given: the POS's own name has other characters than letters and digits";
+                Err(bad(missing, rule.into()))
+            }
         }
     }
+}
+
+/// Why an account's POS cannot have a mode.
+pub(super) fn not_served(site: Site, mode: Mode) -> String {
+    let others: Vec<&str> = Site::ALL
+        .into_iter()
+        .filter(|site| site.serves(mode))
+        .map(Site::code)
+        .collect();
+    format!(
+        "{} is for accounts of {}; this one's site is {}",
+        mode.as_str(),
+        others.join(" and "),
+        site.code()
+    )
 }
 
 /// `names` are the configured poll keys, in their order.
@@ -55,7 +87,12 @@ pub(super) fn registration(body: &Field<'_>, names: &[String]) -> Read<Registrat
         mode,
         keys,
         name: optional(&mut object, "name", |field| field.parsed(Text::parse))?,
-        require_lease: optional(&mut object, "require_lease", Field::boolean)?.unwrap_or(false),
+        require_lease: optional(&mut object, "require_lease", |field| match (field.boolean()?, mode) {
+            (true, Mode::Attended | Mode::Intent) => Err(field
+                .bad("must be false here: Mercado Pago has the order, and goes on offering it without the controller")),
+            (required, _) => Ok(required),
+        })?
+        .unwrap_or(false),
         url_secret: optional(&mut object, "url_secret", Field::boolean)?.unwrap_or(true),
         external: External {
             pos: optional(&mut object, "external_id", |field| field.parsed(ExternalPosId::parse))?,
@@ -114,8 +151,23 @@ fn within(field: &Field<'_>, number: u64, range: std::ops::RangeInclusive<u64>) 
     }
 }
 
+/// What the POS of an order and its account say of what it may have.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Terms {
+    pub(super) site: Site,
+    pub(super) mode: Mode,
+}
+
+impl Terms {
+    pub(super) fn of(account: &Account, mode: Mode) -> Terms {
+        let site = account.site;
+        Terms { site, mode }
+    }
+}
+
 /// An order's reference, if it has one, and what is asked for.
-pub(super) fn order(body: &Field<'_>, currency: Currency) -> Read<(Option<Reference>, Content)> {
+pub(super) fn order(body: &Field<'_>, terms: &Terms) -> Read<(Option<Reference>, Content)> {
+    let currency = terms.site.currency();
     let mut object = body.object()?;
     let reference = optional(&mut object, "external_reference", |field| {
         field.parsed(Reference::parse)
@@ -136,18 +188,30 @@ pub(super) fn order(body: &Field<'_>, currency: Currency) -> Read<(Option<Refere
         late_payment: optional(&mut object, "late_payment", |field| {
             field.word("report, refund or accept", late_payment)
         })?,
+        qr: optional(&mut object, "qr", |field| match terms.mode {
+            Mode::Intent => field.word("static, dynamic or both", QrMode::parse),
+            Mode::Unattended | Mode::Attended => Err(field.bad("is for points of sale of mode intent")),
+        })?
+        .unwrap_or_default(),
     };
     object.finish(ORDER_FIELDS)?;
     Ok((reference, content))
 }
 
 const ORDER_FIELDS: &str =
-    "external_reference, items (or amount, title and description), expires_in_seconds, metadata and late_payment";
+    "external_reference, items (or amount, title and description), expires_in_seconds, metadata, late_payment and qr";
 
 /// A misspelled name is more to the point than what is missing because of it.
 fn without_items(mut object: Object<'_>) -> Bad {
     let missing = object.require("items").expect_err("neither it nor `amount` is there");
-    for known in ["title", "description", "expires_in_seconds", "metadata", "late_payment"] {
+    for known in [
+        "title",
+        "description",
+        "expires_in_seconds",
+        "metadata",
+        "late_payment",
+        "qr",
+    ] {
         object.take(known);
     }
     object.finish(ORDER_FIELDS).err().unwrap_or(missing)

@@ -124,7 +124,8 @@ impl<'a> Receipt<'a> {
             Status::Canceled => Some(words.canceled),
             Status::Replaced => Some(words.replaced),
             Status::Expired => Some(words.expired),
-            Status::Ready | Status::Shown | Status::Paid => None,
+            Status::Rejected => Some(words.rejected),
+            Status::Sending | Status::Ready | Status::Shown | Status::Paid => None,
         };
         ending.iter().for_each(|ending| page.line(ending));
     }
@@ -267,6 +268,7 @@ struct Words {
     canceled: &'static str,
     replaced: &'static str,
     expired: &'static str,
+    rejected: &'static str,
     payment: &'static str,
     merchant_order: &'static str,
     refund: &'static str,
@@ -293,6 +295,7 @@ const SPANISH: Words = Words {
     canceled: "Pedido cancelado",
     replaced: "Pedido reemplazado",
     expired: "Pedido vencido",
+    rejected: "Pedido rechazado",
     payment: "Pago",
     merchant_order: "Orden",
     refund: "Devolución",
@@ -310,6 +313,7 @@ const PORTUGUESE: Words = Words {
     canceled: "Pedido cancelado",
     replaced: "Pedido substituído",
     expired: "Pedido vencido",
+    rejected: "Pedido recusado",
     payment: "Pagamento",
     merchant_order: "Ordem",
     refund: "Devolução",

@@ -10,6 +10,7 @@ use crate::domain::money::Money;
 use crate::domain::order::{Delivery, Facts, Item, Metadata, Order};
 use crate::domain::payment::{Cause, Payment, Refund, RefundState, Sighting};
 use crate::domain::pos::{PollKey, Pos, Registration, Standing};
+use crate::domain::posted::{Posted, Way};
 use crate::engine::Record;
 use crate::limits;
 use crate::log::Happening;
@@ -117,6 +118,32 @@ pub(super) struct OrderView<'a> {
     payments: Vec<PaymentView>,
     refunds: Vec<RefundView<'a>>,
     delivery: Option<DeliveryView<'a>>,
+    /// What only an order has that was put at Mercado Pago.
+    #[serde(flatten)]
+    posted: Option<PostedView<'a>>,
+}
+
+#[derive(Serialize)]
+struct PostedView<'a> {
+    mode: &'static str,
+    canceling: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    qr: Option<&'static str>,
+    intent: Option<&'a str>,
+    qr_data: Option<&'a str>,
+    /// Why Mercado Pago did not take it.
+    reason: Option<&'a str>,
+}
+
+fn posted<'a>(order: &'a Order, posted: &'a Posted) -> PostedView<'a> {
+    PostedView {
+        mode: posted.way.mode().as_str(),
+        canceling: order.is_canceling(),
+        qr: matches!(posted.way, Way::Intent { .. }).then(|| order.content.qr.as_str()),
+        intent: posted.intent.as_ref().map(|id| id.as_str()),
+        qr_data: posted.qr_data.as_ref().map(|data| data.as_str()),
+        reason: posted.refused.as_ref().map(|why| why.as_str()),
+    }
 }
 
 pub(super) fn order(order: &Order) -> OrderView<'_> {
@@ -143,6 +170,7 @@ pub(super) fn order(order: &Order) -> OrderView<'_> {
             .delivery
             .as_ref()
             .map(|(reported, at)| delivery(reported, Some(*at))),
+        posted: order.posted.as_deref().map(|how| posted(order, how)),
     }
 }
 
@@ -342,7 +370,11 @@ struct Rest<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_at: Option<Time>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'static str>,
+    intent: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    qr_data: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     payments: Option<Vec<PaymentView>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -391,6 +423,13 @@ pub(super) fn scanned(pos: &crate::domain::id::PosId, at: Timestamp) -> EventVie
     }
 }
 
+fn because(reason: Option<&str>) -> Rest<'_> {
+    Rest {
+        reason,
+        ..Rest::default()
+    }
+}
+
 fn event_view(event: &Event) -> (&'static str, Option<FactsView<'_>>, Rest<'_>) {
     let of_order = |kind, about, rest| (kind, Some(facts(about)), rest);
     let list = |payments: &[Payment]| Some(payments.iter().map(payment).collect());
@@ -418,7 +457,11 @@ fn event_view(event: &Event) -> (&'static str, Option<FactsView<'_>>, Rest<'_>) 
                 metadata: order.content.metadata.as_ref().and_then(raw),
             };
             (
-                "order_ready",
+                if order.posted.is_none() {
+                    "order_ready"
+                } else {
+                    "order_sending"
+                },
                 Some(about),
                 Rest {
                     expires_at: Some(Time(order.expires_at)),
@@ -427,16 +470,24 @@ fn event_view(event: &Event) -> (&'static str, Option<FactsView<'_>>, Rest<'_>) 
             )
         }
         Event::OrderShown(about) => of_order("order_shown", about, Rest::default()),
+        Event::OrderSent {
+            facts: about,
+            intent,
+            qr_data,
+        } => {
+            let rest = Rest {
+                intent: intent.as_ref().map(|id| id.as_str()),
+                qr_data: qr_data.as_ref().map(|data| data.as_str()),
+                ..Rest::default()
+            };
+            of_order("order_sent", about, rest)
+        }
+        Event::OrderRejected { facts: about, why } => of_order("order_rejected", about, because(Some(why.as_str()))),
+        Event::CancelAsked { facts: about, reason } => {
+            of_order("order_canceling", about, because(reason.map(|reason| reason.as_str())))
+        }
         Event::OrderCanceled { facts: about, reason } => {
-            let reason = reason.map(|reason| reason.as_str());
-            of_order(
-                "order_canceled",
-                about,
-                Rest {
-                    reason,
-                    ..Rest::default()
-                },
-            )
+            of_order("order_canceled", about, because(reason.map(|reason| reason.as_str())))
         }
         Event::OrderReplaced(about) => of_order("order_replaced", about, Rest::default()),
         Event::OrderExpired(about) => of_order("order_expired", about, Rest::default()),
@@ -575,7 +626,7 @@ fn seen(sighting: &Sighting) -> (&'static str, Rest<'static>) {
             "payment_suspect",
             Rest {
                 payment: suspect.payment,
-                merchant_order: Some(suspect.merchant_order),
+                merchant_order: suspect.merchant_order,
                 reason: Some(suspect.why.as_str()),
                 ..Rest::default()
             },

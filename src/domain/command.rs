@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use super::account::{DeliveryFailed, LatePayment, Payee};
-use super::id::{AccountId, IdempotencyKey, PosId, Reference, Timestamp};
+use super::id::{AccountId, IdempotencyKey, IntentId, PosId, Reference, Timestamp};
 use super::money::{BadAmount, Money};
 use super::order::{CancelReason, Content, Delivery, Facts, Order, Reason, Status};
 use super::payment::{Findings, Payment, Refund, RefundState, Sighting};
-use super::pos::{Message, Mode, Registration, Waiting, Word};
+use super::pos::{Message, Registration, Waiting, Word};
+use super::posted::QrData;
 use crate::limits;
 
 /// One thing asked of one POS.
@@ -42,6 +43,22 @@ pub enum Command {
     /// The first poll that saw the order.
     Shown {
         reference: Reference,
+    },
+    /// Mercado Pago has the order.
+    Sent {
+        reference: Reference,
+        intent: Option<IntentId>,
+        qr_data: Option<QrData>,
+    },
+    /// Mercado Pago does not take the order.
+    Rejected {
+        reference: Reference,
+        why: Reason,
+    },
+    /// An order that we put at Mercado Pago is canceled for good: it is there no more, or nobody waits for it.
+    Withdrawn {
+        reference: Reference,
+        reason: Option<CancelReason>,
     },
     /// The order's time is up.
     Expire {
@@ -105,6 +122,9 @@ impl Command {
             Command::Push(push) => Some(&push.reference),
             Command::Deliver { reference, .. }
             | Command::Shown { reference }
+            | Command::Sent { reference, .. }
+            | Command::Rejected { reference, .. }
+            | Command::Withdrawn { reference, .. }
             | Command::Expire { reference }
             | Command::Refund { reference, .. }
             | Command::Settle { reference, .. }
@@ -129,6 +149,9 @@ impl Command {
             | Command::Overdue { .. }
             | Command::Deliver { .. }
             | Command::Cancel { .. }
+            | Command::Sent { .. }
+            | Command::Rejected { .. }
+            | Command::Withdrawn { .. }
             | Command::Expire { .. }
             | Command::LapseLease { .. }
             // Else an order that is there would be withheld, though its controller lives.
@@ -142,7 +165,7 @@ impl Command {
     }
 
     /// Every name that `name` gives.
-    pub const NAMES: [&'static str; 14] = [
+    pub const NAMES: [&'static str; 17] = [
         "register",
         "remove",
         "state",
@@ -151,6 +174,9 @@ impl Command {
         "cancel",
         "deliver",
         "shown",
+        "sent",
+        "rejected",
+        "withdrawn",
         "expire",
         "lapse_lease",
         "settle",
@@ -170,6 +196,9 @@ impl Command {
             Command::Cancel { .. } => "cancel",
             Command::Deliver { .. } => "deliver",
             Command::Shown { .. } => "shown",
+            Command::Sent { .. } => "sent",
+            Command::Rejected { .. } => "rejected",
+            Command::Withdrawn { .. } => "withdrawn",
             Command::Expire { .. } => "expire",
             Command::LapseLease { .. } => "lapse_lease",
             Command::Settle { .. } => "settle",
@@ -191,8 +220,25 @@ pub enum Event {
         to: NewState,
         message: Option<Message>,
     },
+    /// It can be polled; or, if it is to be put at Mercado Pago, that is begun.
     OrderReady(Arc<Order>),
     OrderShown(Facts),
+    /// Mercado Pago has it.
+    OrderSent {
+        facts: Facts,
+        intent: Option<IntentId>,
+        qr_data: Option<QrData>,
+    },
+    /// In Mercado Pago's words.
+    OrderRejected {
+        facts: Facts,
+        why: Reason,
+    },
+    /// Mercado Pago is asked to let go of it.
+    CancelAsked {
+        facts: Facts,
+        reason: Option<CancelReason>,
+    },
     OrderCanceled {
         facts: Facts,
         reason: Option<CancelReason>,
@@ -297,6 +343,9 @@ impl Event {
             | Event::RefundRequested { facts, .. }
             | Event::RefundEnded { facts, .. }
             | Event::OrderCanceled { facts, .. }
+            | Event::OrderSent { facts, .. }
+            | Event::OrderRejected { facts, .. }
+            | Event::CancelAsked { facts, .. }
             | Event::OrderPaid { facts, .. }
             | Event::PaymentPartial { facts, .. }
             | Event::LatePayment { facts, .. }
@@ -339,8 +388,8 @@ pub enum Refusal {
     TooManyRefunds,
     #[error("the point of sale was given to the account {0} while the order came in: push it again")]
     AccountChanged(AccountId),
-    #[error("orders cannot be placed on a point of sale of mode {}", .0.as_str())]
-    ModeNotServed(Mode),
+    #[error("the point of sale has no {0} at Mercado Pago, and its own name is none there: register it with one")]
+    NoExternalName(&'static str),
 }
 
 /// How a reference was used before.

@@ -9,9 +9,9 @@ use super::account::DeliveryFailed;
 use super::command::{BadDelivery, Command, Event, NewState, Push, Refusal, Report, Used};
 use super::id::{PosId, Reference, Timestamp};
 use super::money::Money;
-use super::order::{CancelReason, Delivery, Order, Status};
+use super::order::{CancelReason, Delivery, Order, Reason, Status};
 use super::payment::{Refund, RefundState};
-use super::pos::{Mode, Pos, Registration, State, Waiting, Word};
+use super::pos::{Pos, Registration, Standing, State, Waiting, Word};
 use super::settle::{end, not_delivered, refund, settle};
 
 /// What a command names beyond its own POS.
@@ -54,6 +54,30 @@ pub fn decide(state: &State, beyond: Beyond<'_>, command: &Command, now: Timesta
         (Command::Shown { reference }, Some(pos)) => with(match open(pos, reference) {
             Some(order) if order.status == Status::Ready => vec![Event::OrderShown(order.facts())],
             _ => Vec::new(),
+        }),
+        (
+            Command::Sent {
+                reference,
+                intent,
+                qr_data,
+            },
+            Some(pos),
+        ) => with(match open(pos, reference) {
+            Some(order) if order.status == Status::Sending => vec![Event::OrderSent {
+                facts: order.facts(),
+                intent: intent.clone(),
+                qr_data: qr_data.clone(),
+            }],
+            _ => Vec::new(),
+        }),
+        (Command::Rejected { reference, why }, Some(pos)) => with(match open(pos, reference) {
+            Some(order) if order.status == Status::Sending => rejected(order, why, now),
+            _ => Vec::new(),
+        }),
+        (Command::Withdrawn { reference, reason }, Some(pos)) => with(match open(pos, reference) {
+            Some(order) if order.is_canceling() => canceled(order, order.canceled_for, now),
+            Some(order) => canceled(order, *reason, now),
+            None => Vec::new(),
         }),
         (Command::Expire { reference }, Some(pos)) => with(match open(pos, reference) {
             Some(order) => end(order, Event::OrderExpired(order.facts()), now),
@@ -130,7 +154,7 @@ fn say(pos: &Pos, word: &Word, lease_seconds: Option<u64>, now: Timestamp) -> Re
 }
 
 fn hold_lease(pos: &Pos, seconds: u64, now: Timestamp) -> Decision {
-    let was_withheld = pos.registration.require_lease && pos.lease.is_none() && pos.open.is_some();
+    let was_withheld = matches!(pos.standing(), Standing::Withheld(_));
     let events = if was_withheld {
         vec![Event::StateChanged {
             to: NewState::Ready,
@@ -162,7 +186,7 @@ fn lapse_lease(pos: &Pos, until: Timestamp) -> Decision {
         };
     }
     let polls_change = match &pos.open {
-        Some(_) => pos.registration.require_lease,
+        Some(order) => pos.registration.require_lease && order.posted.is_none(),
         None => pos.word != Word::plain(Waiting::Timeout),
     };
     let timeout = Event::StateChanged {
@@ -177,18 +201,37 @@ fn lapse_lease(pos: &Pos, until: Timestamp) -> Decision {
 
 fn cancel(pos: &Pos, reason: Option<CancelReason>, now: Timestamp) -> Result<Vec<Event>, Refusal> {
     match (&pos.open, pos.last.as_deref()) {
-        (Some(order), _) => {
-            let facts = order.facts();
-            let canceled = Order {
-                canceled_for: reason,
-                ..(**order).clone()
-            };
-            Ok(end(&canceled, Event::OrderCanceled { facts, reason }, now))
-        }
+        (Some(order), _) => Ok(match &order.posted {
+            None => canceled(order, reason, now),
+            Some(posted) if posted.canceling => Vec::new(),
+            Some(_) => vec![Event::CancelAsked {
+                facts: order.facts(),
+                reason,
+            }],
+        }),
         (None, Some((_, Status::Canceled))) => Ok(Vec::new()),
         (None, Some((reference, Status::Paid))) => Err(Refusal::OrderPaid(reference.clone())),
         (None, _) => Err(Refusal::OrderNone),
     }
+}
+
+fn canceled(order: &Order, reason: Option<CancelReason>, now: Timestamp) -> Vec<Event> {
+    let facts = order.facts();
+    let canceled = Order {
+        canceled_for: reason,
+        ..order.clone()
+    };
+    end(&canceled, Event::OrderCanceled { facts, reason }, now)
+}
+
+/// One that the controller wanted canceled is canceled so.
+fn rejected(order: &Order, why: &Reason, now: Timestamp) -> Vec<Event> {
+    if order.is_canceling() {
+        return canceled(order, order.canceled_for, now);
+    }
+    let facts = order.facts();
+    let why = why.clone();
+    end(order, Event::OrderRejected { facts, why }, now)
 }
 
 fn push_order(pos: &Pos, known: Option<&Order>, push: &Push, now: Timestamp) -> Result<Vec<Event>, Refusal> {
@@ -198,16 +241,14 @@ fn push_order(pos: &Pos, known: Option<&Order>, push: &Push, now: Timestamp) -> 
     if push.account != pos.registration.account {
         return Err(Refusal::AccountChanged(pos.registration.account.clone()));
     }
-    if pos.registration.mode != Mode::Unattended {
-        return Err(Refusal::ModeNotServed(pos.registration.mode));
-    }
+    let way = pos.registration.way(&pos.id).map_err(Refusal::NoExternalName)?;
     let mut events = Vec::new();
     match &pos.open {
         Some(order) if !push.replace => return Err(Refusal::OrderOpen(order.reference.clone())),
         Some(order) => events.extend(end(order, Event::OrderReplaced(order.facts()), now)),
         None => {}
     }
-    events.push(Event::OrderReady(Arc::new(Order::new(
+    let order = Order::new(
         push.reference.clone(),
         pos.id.clone(),
         pos.registration.account.clone(),
@@ -215,7 +256,11 @@ fn push_order(pos: &Pos, known: Option<&Order>, push: &Push, now: Timestamp) -> 
         push.content.clone(),
         push.content.late_payment.unwrap_or(push.late_payment),
         now,
-    ))));
+    );
+    events.push(Event::OrderReady(Arc::new(match way {
+        Some(way) => order.to_post(way),
+        None => order,
+    })));
     Ok(events)
 }
 

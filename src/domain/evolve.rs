@@ -41,6 +41,9 @@ fn evolve_pos(pos: &mut Pos, event: &Event, at: Timestamp) {
             pos.open = Some(order.clone());
         }
         Event::OrderShown(_)
+        | Event::OrderSent { .. }
+        | Event::OrderRejected { .. }
+        | Event::CancelAsked { .. }
         | Event::OrderCanceled { .. }
         | Event::OrderReplaced(_)
         | Event::OrderExpired(_)
@@ -122,6 +125,25 @@ pub fn evolve_order(order: &mut Order, event: &Event, at: Timestamp) {
         Event::OrderShown(_) => {
             order.status = Status::Shown;
             order.shown_at = Some(at);
+        }
+        Event::OrderSent { intent, qr_data, .. } => {
+            order.status = Status::Ready;
+            if let Some(posted) = &mut order.posted {
+                posted.intent.clone_from(intent);
+                posted.qr_data.clone_from(qr_data);
+            }
+        }
+        Event::OrderRejected { why, .. } => {
+            if let Some(posted) = &mut order.posted {
+                posted.refused = Some(why.clone());
+            }
+            end(order, Status::Rejected);
+        }
+        Event::CancelAsked { reason, .. } => {
+            order.canceled_for = *reason;
+            if let Some(posted) = &mut order.posted {
+                posted.canceling = true;
+            }
         }
         Event::OrderCanceled { reason, .. } => {
             order.canceled_for = *reason;

@@ -11,6 +11,7 @@ pub mod money;
 pub mod order;
 pub mod payment;
 pub mod pos;
+pub mod posted;
 mod settle;
 pub mod text;
 

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use rust_decimal::Decimal;
 
+use super::pos::Mode;
 use crate::limits;
 
 /// A country of Mercado Pago.
@@ -49,6 +50,11 @@ impl Site {
 
     pub fn currency(self) -> Currency {
         self.row().1
+    }
+
+    /// Whether orders of a POS can get to Mercado Pago this way. Only these have references of the Instore API.
+    pub fn serves(self, mode: Mode) -> bool {
+        mode != Mode::Intent || matches!(self, Site::Mla | Site::Mlb)
     }
 
     pub fn parse(code: &str) -> Option<Site> {

@@ -4,6 +4,8 @@ use super::account::{LatePayment, Payee};
 use super::id::{AccountId, PosId, Reference, Timestamp};
 use super::money::{Currency, Money};
 use super::payment::{Payment, Refund, RefundState, Sighting};
+use super::pos::Mode;
+use super::posted::{Posted, QrMode, Way};
 use super::text::Text;
 use crate::limits;
 
@@ -130,6 +132,11 @@ impl Items {
         self.items.iter()
     }
 
+    /// It stands for the order where there is one line.
+    pub fn first(&self) -> &Item {
+        self.items.first().expect("there is one at least")
+    }
+
     pub fn total(&self) -> Money {
         self.total
     }
@@ -148,9 +155,22 @@ pub struct Content {
     pub metadata: Option<Metadata>,
     /// Overrides the account's policy.
     pub late_payment: Option<LatePayment>,
+    /// Of an intent; of other orders it is always the printed one.
+    pub qr: QrMode,
 }
 
 impl Content {
+    /// One with no more than every mode asks for.
+    pub fn plain(items: Items, expires_in_seconds: u64) -> Content {
+        Content {
+            items,
+            expires_in_seconds,
+            metadata: None,
+            late_payment: None,
+            qr: QrMode::Static,
+        }
+    }
+
     /// The first field in which two contents differ, as the controller spells it.
     pub fn differs(&self, other: &Content) -> Option<&'static str> {
         if self.items != other.items {
@@ -161,6 +181,8 @@ impl Content {
             Some("metadata")
         } else if self.late_payment != other.late_payment {
             Some("late_payment")
+        } else if self.qr != other.qr {
+            Some("qr")
         } else {
             None
         }
@@ -169,7 +191,9 @@ impl Content {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
-    /// It can be polled.
+    /// It is on its way to Mercado Pago, or there already: only the answer tells.
+    Sending,
+    /// It can be paid: Mercado Pago has it, or polls are told.
     Ready,
     /// It was polled: a customer may have it on the telephone.
     Shown,
@@ -177,26 +201,32 @@ pub enum Status {
     Canceled,
     Replaced,
     Expired,
+    /// Mercado Pago did not take it.
+    Rejected,
 }
 
 impl Status {
-    pub const ALL: [Status; 6] = [
+    pub const ALL: [Status; 8] = [
+        Status::Sending,
         Status::Ready,
         Status::Shown,
         Status::Paid,
         Status::Canceled,
         Status::Replaced,
         Status::Expired,
+        Status::Rejected,
     ];
 
     pub fn as_str(self) -> &'static str {
         match self {
+            Status::Sending => "sending",
             Status::Ready => "ready",
             Status::Shown => "shown",
             Status::Paid => "paid",
             Status::Canceled => "canceled",
             Status::Replaced => "replaced",
             Status::Expired => "expired",
+            Status::Rejected => "rejected",
         }
     }
 
@@ -205,26 +235,38 @@ impl Status {
     }
 
     pub fn is_open(self) -> bool {
-        matches!(self, Status::Ready | Status::Shown)
+        matches!(self, Status::Sending | Status::Ready | Status::Shown)
     }
 }
 
-/// Why the controller cancels, where that matters later.
+/// Why an order was canceled, where that matters later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CancelReason {
     /// The customer used another wallet: what comes later was paid twice.
     PaidElsewhere,
+    /// An intent was canceled there, not by us.
+    AtMercadoPago,
+    /// An intent is over, and its payment was rejected.
+    NotPaid,
 }
 
 impl CancelReason {
     pub fn as_str(self) -> &'static str {
         match self {
             CancelReason::PaidElsewhere => "paid_elsewhere",
+            CancelReason::AtMercadoPago => "at_mercadopago",
+            CancelReason::NotPaid => "not_paid",
         }
     }
 
     pub fn parse(text: &str) -> Option<CancelReason> {
-        (text == CancelReason::PaidElsewhere.as_str()).then_some(CancelReason::PaidElsewhere)
+        [
+            CancelReason::PaidElsewhere,
+            CancelReason::AtMercadoPago,
+            CancelReason::NotPaid,
+        ]
+        .into_iter()
+        .find(|reason| reason.as_str() == text)
     }
 }
 
@@ -253,7 +295,7 @@ pub struct Order {
     pub status: Status,
     pub shown_at: Option<Timestamp>,
     pub ended_at: Option<Timestamp>,
-    /// Why the controller canceled it, if it said so.
+    /// Why it was canceled, or is to be.
     pub canceled_for: Option<CancelReason>,
     pub payments: Vec<Payment>,
     pub refunds: Vec<Refund>,
@@ -261,6 +303,8 @@ pub struct Order {
     pub delivery: Option<(Delivery, Timestamp)>,
     /// The controller was silent for too long after the order was paid.
     pub overdue_at: Option<Timestamp>,
+    /// None: it waits to be polled.
+    pub posted: Option<Box<Posted>>,
 }
 
 impl Order {
@@ -292,7 +336,33 @@ impl Order {
             sightings: Vec::new(),
             delivery: None,
             overdue_at: None,
+            posted: None,
         }
+    }
+
+    /// The same, to be put at Mercado Pago.
+    pub fn to_post(self, way: Way) -> Order {
+        Order {
+            status: Status::Sending,
+            posted: Some(Box::new(Posted::new(way))),
+            ..self
+        }
+    }
+
+    pub fn mode(&self) -> Mode {
+        self.posted
+            .as_ref()
+            .map_or(Mode::Unattended, |posted| posted.way.mode())
+    }
+
+    /// Whether Mercado Pago is still to be told of it, or to be asked to let go of it.
+    pub fn is_errand(&self) -> bool {
+        self.status == Status::Sending || self.is_canceling()
+    }
+
+    /// Whether the controller waits to hear that it is canceled.
+    pub fn is_canceling(&self) -> bool {
+        self.status.is_open() && self.posted.as_ref().is_some_and(|posted| posted.canceling)
     }
 
     pub fn amount(&self) -> Money {

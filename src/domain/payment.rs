@@ -131,7 +131,8 @@ pub enum Sighting {
 /// Money that names our reference and yet cannot be ours, or an answer that makes no sense.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Suspect {
-    pub merchant_order: u64,
+    /// None: an intent told of it.
+    pub merchant_order: Option<u64>,
     pub payment: Option<u64>,
     pub why: Oddity,
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::id::{AccountId, ExternalPosId, ExternalStoreId, PosId, Reference, Timestamp};
 use super::order::{Order, Status};
+use super::posted::Way;
 use super::text::Text;
 use crate::limits;
 
@@ -96,6 +97,33 @@ pub struct Registration {
     pub external: Option<Box<External>>,
 }
 
+impl Registration {
+    /// How orders get from this POS to Mercado Pago, if they do not wait to be polled; else which of its names there is
+    /// missing: its own name serves only if it is a name there too.
+    pub fn way(&self, pos: &PosId) -> Result<Option<Way>, &'static str> {
+        let external = self.external.as_deref();
+        let at = || {
+            let named = external.and_then(|external| external.pos.clone());
+            named
+                .or_else(|| ExternalPosId::parse(pos.as_str()).ok())
+                .ok_or("external_id")
+        };
+        let store = || {
+            let named = external.and_then(|external| external.store.clone());
+            let own = || ExternalStoreId::parse(pos.as_str()).ok();
+            named.or_else(own).ok_or("external_store_id")
+        };
+        Ok(match self.mode {
+            Mode::Unattended => None,
+            Mode::Attended => Some(Way::Attended {
+                pos: at()?,
+                store: store()?,
+            }),
+            Mode::Intent => Some(Way::Intent { pos: at()? }),
+        })
+    }
+}
+
 /// What the controller says while no order is open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Waiting {
@@ -183,7 +211,9 @@ impl Pos {
 
     pub fn standing(&self) -> Standing<'_> {
         match &self.open {
-            Some(order) if self.registration.require_lease && self.lease.is_none() => Standing::Withheld(order),
+            Some(order) if order.posted.is_none() && self.registration.require_lease && self.lease.is_none() => {
+                Standing::Withheld(order)
+            }
             Some(order) => Standing::Ready(order),
             None => Standing::Waiting(&self.word),
         }

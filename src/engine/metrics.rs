@@ -12,6 +12,7 @@ use crate::domain::pos::Pos;
 
 pub(super) struct Metrics {
     pos: Gauge,
+    sending: Gauge,
     ready: Gauge,
     shown: Gauge,
     pub(super) commit_commands: Histogram,
@@ -62,6 +63,7 @@ impl Metrics {
         let errors = |kind: &'static str| counter!("surtidor_log_errors_total", "kind" => kind);
         Metrics {
             pos: gauge!("surtidor_pos"),
+            sending: open("sending"),
             ready: open("ready"),
             shown: open("shown"),
             commit_commands: histogram!("surtidor_commit_commands"),
@@ -111,9 +113,10 @@ impl Metrics {
 
     fn open(&self, status: Option<Status>) -> Option<&Gauge> {
         match status? {
+            Status::Sending => Some(&self.sending),
             Status::Ready => Some(&self.ready),
             Status::Shown => Some(&self.shown),
-            Status::Paid | Status::Canceled | Status::Replaced | Status::Expired => None,
+            Status::Paid | Status::Canceled | Status::Replaced | Status::Expired | Status::Rejected => None,
         }
     }
 }

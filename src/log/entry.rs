@@ -10,12 +10,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::account::{LatePayment, Payee};
 use crate::domain::command::Event;
-use crate::domain::id::{AccountId, ExternalPosId, ExternalStoreId, PosId, Reference, Rev, Timestamp};
+use crate::domain::id::{AccountId, ExternalPosId, ExternalStoreId, IntentId, PosId, Reference, Rev, Timestamp};
 use crate::domain::money::{Currency, Money};
 use crate::domain::order::{
     CancelReason, Content, Delivery, Facts, Item, Items, Metadata, Order, Quantity, Status, UnitMeasure,
 };
 use crate::domain::pos::{External, Mode, PollKey, Pos, Registration, State, Waiting, Word};
+use crate::domain::posted::{Posted, QrMode, Way};
 use crate::domain::text::Text;
 
 mod event;
@@ -28,7 +29,7 @@ use money::{
 };
 
 /// The form that this version writes. Older ones stay readable; a newer one is refused by name.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// All that happened at once on one POS, and what became of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -149,6 +150,27 @@ struct StoredOrder<'a> {
     delivered_at: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     overdue_at: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    qr: Option<Str<'a>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    posted: Option<StoredPosted<'a>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredPosted<'a> {
+    #[serde(borrow)]
+    mode: Str<'a>,
+    pos: Str<'a>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    store: Option<Str<'a>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    intent: Option<Str<'a>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    qr_data: Option<Str<'a>>,
+    #[serde(default)]
+    canceling: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    refused: Option<Str<'a>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -273,6 +295,24 @@ fn store_order(order: &Order) -> StoredOrder<'_> {
         delivery: order.delivery.as_ref().map(|(delivery, _)| store_delivery(delivery)),
         delivered_at: order.delivery.as_ref().map(|(_, at)| at.0),
         overdue_at: order.overdue_at.map(|at| at.0),
+        qr: (order.content.qr != QrMode::default()).then(|| order.content.qr.as_str().into()),
+        posted: order.posted.as_deref().map(store_posted),
+    }
+}
+
+fn store_posted(posted: &Posted) -> StoredPosted<'_> {
+    let (pos, store) = match &posted.way {
+        Way::Attended { pos, store } => (pos, Some(store)),
+        Way::Intent { pos } => (pos, None),
+    };
+    StoredPosted {
+        mode: posted.way.mode().as_str().into(),
+        pos: pos.as_str().into(),
+        store: store.map(|store| store.as_str().into()),
+        intent: posted.intent.as_ref().map(|id| id.as_str().into()),
+        qr_data: posted.qr_data.as_ref().map(text),
+        canceling: posted.canceling,
+        refused: posted.refused.as_ref().map(text),
     }
 }
 
@@ -434,6 +474,10 @@ fn read_order(stored: StoredOrder<'_>) -> Read<Order> {
             expires_in_seconds: stored.expires_in,
             metadata: stored.metadata.map(|text| Metadata(text.into())),
             late_payment: stored.late_asked.map(|text| read_policy(&text)).transpose()?,
+            qr: match stored.qr {
+                Some(text) => known("qr", QrMode::parse(&text))?,
+                None => QrMode::default(),
+            },
         },
         created_at: Timestamp(stored.created_at),
         expires_at: Timestamp(stored.expires_at),
@@ -447,6 +491,27 @@ fn read_order(stored: StoredOrder<'_>) -> Read<Order> {
         sightings: stored.sightings.iter().map(read_sighting).collect::<Read<_>>()?,
         delivery,
         overdue_at: stored.overdue_at.map(Timestamp),
+        posted: stored
+            .posted
+            .map(|posted| read_posted(posted).map(Box::new))
+            .transpose()?,
+    })
+}
+
+fn read_posted(stored: StoredPosted<'_>) -> Read<Posted> {
+    let pos = field("posted", ExternalPosId::parse(&stored.pos))?;
+    let store = optional("posted", stored.store, ExternalStoreId::parse)?;
+    let way = match (Mode::parse(&stored.mode), store) {
+        (Some(Mode::Attended), Some(store)) => Way::Attended { pos, store },
+        (Some(Mode::Intent), None) => Way::Intent { pos },
+        _ => return Err(Unreadable::Field("posted")),
+    };
+    Ok(Posted {
+        way,
+        intent: optional("intent", stored.intent, IntentId::parse)?,
+        qr_data: optional("qr_data", stored.qr_data, Text::parse)?,
+        canceling: stored.canceling,
+        refused: optional("refused", stored.refused, Text::parse)?,
     })
 }
 

@@ -113,10 +113,9 @@ pub(super) fn order(name: &str, pos: &str, created_at: i64) -> Order {
             notification_url: Some(Arc::from("https://pay.example.com/notifications/main")),
         },
         Content {
-            items: Items::new(vec![item]).expect("items"),
-            expires_in_seconds: 300,
             metadata: Some(Metadata(Arc::from(r#"{"nozzle":4}"#))),
             late_payment: None,
+            ..Content::plain(Items::new(vec![item]).expect("items"), 300)
         },
         LatePayment::Report,
         Timestamp(created_at),

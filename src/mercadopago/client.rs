@@ -54,6 +54,7 @@ pub(super) struct Call<'a> {
     pub(super) body: Option<Vec<u8>>,
     pub(super) token: &'a Secret,
     pub(super) key: Option<Uuid>,
+    once: bool,
 }
 
 impl<'a> Call<'a> {
@@ -66,6 +67,7 @@ impl<'a> Call<'a> {
             body,
             token,
             key,
+            once: false,
         }
     }
 
@@ -80,9 +82,14 @@ impl<'a> Call<'a> {
         Call { key: Some(key), ..self }
     }
 
+    /// Whoever asks tries again by himself.
+    pub(super) fn once(self) -> Call<'a> {
+        Call { once: true, ..self }
+    }
+
     /// Whether asking twice does no more than asking once.
     fn is_idempotent(&self) -> bool {
-        self.method != Method::POST || self.key.is_some()
+        !self.once && (self.method != Method::POST || self.key.is_some())
     }
 }
 
@@ -114,7 +121,7 @@ impl Client {
         let pool = Pool::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(limits::API_IDLE_TIME)
-            .pool_max_idle_per_host(limits::API_CONNECTIONS)
+            .pool_max_idle_per_host(limits::API_IDLE)
             .http1_max_buf_size(limits::API_HEAD_BYTES)
             .build(Timed(https));
         Client(Arc::new(Inner {

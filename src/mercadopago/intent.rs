@@ -14,6 +14,7 @@ use crate::config::Secret;
 use crate::domain::id::{ExternalPosId, IntentId, Reference};
 use crate::domain::money::Money;
 use crate::domain::order::{Item, Items, UnitMeasure};
+use crate::domain::posted::QrMode;
 
 words!(
     /// `Closed` does not mean paid: the payment's own status says that.
@@ -44,6 +45,7 @@ pub struct NewIntent<'a> {
     pub description: &'a str,
     pub items: &'a Items,
     pub sponsor_id: Option<u64>,
+    pub qr: QrMode,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +57,8 @@ pub struct Intent {
     pub amount: Option<Decimal>,
     /// Only once it is closed.
     pub results: Vec<IntentResult>,
+    /// What a one-use QR code says.
+    pub qr_data: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,7 +101,7 @@ struct ItemBody<'a> {
 
 #[derive(Serialize)]
 struct Enabler {
-    qr_payment_mode: [&'static str; 1],
+    qr_payment_mode: &'static [&'static str],
 }
 
 fn text<S: Serializer>(amount: &Money, to: S) -> Result<S::Ok, S::Error> {
@@ -130,7 +134,11 @@ impl NewIntent<'_> {
                 items: self.items.iter().map(item).collect(),
             }],
             enabler_configuration: Enabler {
-                qr_payment_mode: ["STATIC"],
+                qr_payment_mode: match self.qr {
+                    QrMode::Static => &["STATIC"],
+                    QrMode::Dynamic => &["DYNAMIC"],
+                    QrMode::Both => &["STATIC", "DYNAMIC"],
+                },
             },
         }
     }
@@ -148,6 +156,10 @@ impl Intent {
             external_reference: object.text("external_reference"),
             amount: amounts.reduce(|sum, amount| sum?.checked_add(amount?)).flatten(),
             results: operations.iter().flat_map(results).collect(),
+            // One document says the first, another the second.
+            qr_data: object
+                .text("qr_data")
+                .or_else(|| object.object("qr").and_then(|qr| qr.text("data"))),
         })
     }
 }
@@ -161,7 +173,8 @@ fn results(operation: &Object<'_>) -> Vec<IntentResult> {
 }
 
 impl Client {
-    /// 409 while another intent waits on the POS.
+    /// 409 while another intent waits on the POS. It is asked for once: nobody says that the key is heeded here, and whoever
+    /// asks again must know that the 409 may be for the first one.
     pub async fn create_intent(
         &self,
         token: &Secret,
@@ -171,7 +184,7 @@ impl Client {
     ) -> Result<Intent, ApiError> {
         let path = format!("/instore-api/integrations/v1/intents/qr/pos/{pos}");
         let call = Call::new(Name::IntentCreate, Method::POST, path, token);
-        self.ask(call.with(wire::write(&intent.body())).keyed(key), Intent::read)
+        self.ask(call.with(wire::write(&intent.body())).keyed(key).once(), Intent::read)
             .await
     }
 

@@ -7,6 +7,7 @@ use super::*;
 use crate::domain::id::{ExternalPosId, ExternalStoreId, Reference, Timestamp};
 use crate::domain::money::{Currency, Money, Site};
 use crate::domain::order::{Item, Items, Quantity};
+use crate::domain::posted::QrMode;
 use crate::limits;
 
 pub(super) mod server;
@@ -490,6 +491,7 @@ async fn an_intent_is_made_read_and_canceled() {
         description: "Pump 4",
         items: &items,
         sponsor_id: None,
+        qr: QrMode::Static,
     };
     let key = Uuid::now_v7();
     let made = client.create_intent(&token, &pos_id(), &new, key).await.unwrap();

@@ -372,8 +372,7 @@ impl<'a> OrderVersion2<'a> {
             unit_price: number(item.unit_price),
             total_amount: number(item.total().expect("the items' sum was made of these")),
         };
-        // The first item stands for the order, as it does where Mercado Pago shows one line.
-        let first = order.content.items.iter().next().expect("an order has an item");
+        let first = order.content.items.first();
         OrderVersion2 {
             external_reference: order.reference.as_str(),
             total_amount: number(order.amount()),

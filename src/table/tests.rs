@@ -61,12 +61,7 @@ fn order(i: usize, expires_in_seconds: u64) -> Order {
             sponsor_id: None,
             notification_url: None,
         },
-        Content {
-            items: Items::new(vec![item]).expect("good items"),
-            expires_in_seconds,
-            metadata: None,
-            late_payment: None,
-        },
+        Content::plain(Items::new(vec![item]).expect("good items"), expires_in_seconds),
         LatePayment::Report,
         NOW,
     )

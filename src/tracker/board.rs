@@ -31,6 +31,8 @@ pub(super) struct Board {
     due: BTreeSet<(Instant, Key)>,
     /// There is a reason to look at once, first come first served.
     urgent: VecDeque<Key>,
+    /// Orders to be brought to Mercado Pago, or taken off: these need not wait for credit.
+    errands: VecDeque<Key>,
     /// When silence about a product is an alarm.
     overdue: BTreeSet<(Instant, Key)>,
     /// Another one in each process.
@@ -46,18 +48,48 @@ struct Watch {
     overdue: Option<Instant>,
     is_urgent: bool,
     is_busy: bool,
+    /// We put it at Mercado Pago ourselves.
+    is_posted: bool,
     /// Notifications that the next look will answer.
     hints: Vec<Taken>,
-    /// Refunds of which this process knows that they were not asked for yet.
-    untried: Vec<u32>,
+    /// What this process knows not to have been done yet.
+    untried: Untried,
+    errand: Errand,
     failures: u32,
+}
+
+/// What there is to do for an order that we put at Mercado Pago ourselves.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Errand {
+    /// It is to be brought there or taken off at once.
+    waits: bool,
+    /// It has ended and may be there still.
+    lingers: bool,
+}
+
+/// What is known not to have been asked for: it need not be looked for first.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Untried {
+    pub(super) refunds: Vec<u32>,
+    /// The order itself.
+    pub(super) order: bool,
+}
+
+impl Untried {
+    fn is_nothing(&self) -> bool {
+        *self == Untried::default()
+    }
 }
 
 /// What is to be done about one order now.
 pub(super) struct Job {
     pub(super) key: Key,
     pub(super) hints: Vec<Taken>,
-    pub(super) untried: Vec<u32>,
+    pub(super) untried: Untried,
+    /// The order has ended and may be at Mercado Pago still.
+    pub(super) lingers: bool,
+    /// It did not wait for credit.
+    pub(super) is_errand: bool,
 }
 
 /// How that ended.
@@ -70,9 +102,14 @@ pub(super) enum Ended {
         order: Arc<Order>,
         /// Mercado Pago does not know something of which it notified us.
         unknown: bool,
+        /// It may still be at Mercado Pago, although it has ended.
+        lingers: bool,
     },
     /// Nothing could be learnt now.
-    Failed,
+    Failed {
+        /// The order was certainly not brought to Mercado Pago.
+        unsent: bool,
+    },
 }
 
 impl Watch {
@@ -100,11 +137,15 @@ impl Board {
         let key = key_of(&order.reference);
         let watch = self.watched.entry(key.clone()).or_default();
         watch.times = Some(Times::of(order));
+        watch.is_posted = order.posted.is_some();
+        watch.errand.lingers = order.may_linger();
         let silent = order.status == Status::Paid && order.delivery.is_none() && order.overdue_at.is_none();
         if let Some(paid) = order.ended_at.filter(|_| silent) {
             self.expect_delivery(&key, paid, delivery_seconds, now);
         }
-        if order.refunds_wait() {
+        if order.is_errand() {
+            self.run_errand(&key);
+        } else if order.refunds_wait() {
             self.hurry(&key);
         } else {
             self.plan(&key, now);
@@ -136,14 +177,22 @@ impl Board {
             let times = |watch: &mut Watch, change: &dyn Fn(&mut Times)| watch.times.iter_mut().for_each(change);
             let watch = self.watched.entry(key.clone()).or_default();
             match event {
-                Event::OrderReady(order) => watch.times = Some(Times::of(order)),
+                Event::OrderReady(order) => {
+                    watch.times = Some(Times::of(order));
+                    watch.is_posted = order.posted.is_some();
+                    watch.untried.order = watch.is_posted;
+                }
                 Event::OrderShown(_) => times(watch, &|times| times.shown = Some(entry.at)),
                 Event::OrderPaid { .. }
                 | Event::OrderCanceled { .. }
                 | Event::OrderReplaced(_)
-                | Event::OrderExpired(_) => times(watch, &|times| times.ended = Some(entry.at)),
+                | Event::OrderExpired(_)
+                | Event::OrderRejected { .. } => {
+                    times(watch, &|times| times.ended = Some(entry.at));
+                    watch.errand.lingers = watch.is_posted && !matches!(event, Event::OrderRejected { .. });
+                }
                 Event::RefundRequested { refunds, .. } => {
-                    watch.untried.extend(refunds.iter().map(|refund| refund.number));
+                    watch.untried.refunds.extend(refunds.iter().map(|refund| refund.number));
                 }
                 _ => {}
             }
@@ -151,6 +200,13 @@ impl Board {
                 Event::OrderPaid { .. } => self.expect_delivery(&key, entry.at, delivery_seconds(), now),
                 Event::DeliveryReported { .. } | Event::DeliveryOverdue(_) => self.hear_of_delivery(&key),
                 Event::RefundRequested { .. } => self.hurry(&key),
+                Event::OrderReady(order) if order.posted.is_some() => self.run_errand(&key),
+                Event::CancelAsked { .. } => self.run_errand(&key),
+                Event::OrderCanceled { .. } | Event::OrderReplaced(_) | Event::OrderExpired(_)
+                    if self.is_posted(&key) =>
+                {
+                    self.run_errand(&key);
+                }
                 _ => {}
             }
             self.plan(&key, now);
@@ -161,6 +217,13 @@ impl Board {
     pub(super) fn hint(&mut self, key: &Key, taken: Taken) {
         self.watched.entry(key.clone()).or_default().hints.push(taken);
         self.hurry(key);
+    }
+
+    /// The next order that is to be brought to Mercado Pago, or taken off.
+    pub(super) fn next_errand(&mut self) -> Option<Job> {
+        let key = self.errands.pop_front()?;
+        let job = self.begin(key)?;
+        Some(Job { is_errand: true, ..job })
     }
 
     /// The next order to look at, if there is a reason to be quick.
@@ -203,16 +266,26 @@ impl Board {
         let watch = self.watched.get_mut(&key)?;
         watch.is_urgent = false;
         watch.is_busy = true;
+        watch.errand.waits = false;
         let (hints, untried) = (std::mem::take(&mut watch.hints), std::mem::take(&mut watch.untried));
+        let lingers = watch.errand.lingers;
         self.urgent.retain(|urgent| *urgent != key);
-        Some(Job { key, hints, untried })
+        self.errands.retain(|errand| *errand != key);
+        Some(Job {
+            key,
+            hints,
+            untried,
+            lingers,
+            is_errand: false,
+        })
     }
 
     /// A job ended. `hints` are those that are still to be answered.
     pub(super) fn end(&mut self, key: &Key, ended: &Ended, hints: Vec<Taken>, now: Now) {
         let Some(watch) = self.watched.get_mut(key) else { return };
         watch.is_busy = false;
-        let newer = !watch.hints.is_empty() || !watch.untried.is_empty();
+        let newer = !watch.hints.is_empty() || !watch.untried.is_nothing();
+        let errand = std::mem::take(&mut watch.errand.waits);
         watch.hints.extend(hints);
         match ended {
             Ended::NoOrder => {
@@ -229,22 +302,45 @@ impl Board {
                     0
                 };
             }
-            Ended::Looked { order, .. } => {
+            Ended::Looked { order, lingers, .. } => {
                 watch.times = Some(Times::of(order));
                 watch.asked = Some(now.at);
-                let unfinished = !watch.hints.is_empty() || order.refunds_wait();
+                watch.errand.lingers = *lingers;
+                let unfinished = !watch.hints.is_empty() || order.refunds_wait() || order.is_errand();
                 watch.failures = if unfinished {
                     watch.failures.saturating_add(1)
                 } else {
                     0
                 };
             }
-            Ended::Failed => watch.failures = watch.failures.saturating_add(1),
+            Ended::Failed { unsent } => {
+                watch.failures = watch.failures.saturating_add(1);
+                watch.untried.order = *unsent;
+            }
         }
-        if newer {
+        if errand {
+            self.run_errand(key);
+        } else if newer {
             self.hurry(key);
         } else {
             self.plan(key, now);
+        }
+    }
+
+    fn is_posted(&self, key: &Key) -> bool {
+        self.watched.get(key).is_some_and(|watch| watch.is_posted)
+    }
+
+    /// To be done at once, or as soon as what is under way has ended.
+    fn run_errand(&mut self, key: &Key) {
+        self.unplan(key);
+        if let Some(watch) = self.watched.get_mut(key)
+            && !watch.errand.waits
+        {
+            watch.errand.waits = true;
+            if !watch.is_busy {
+                self.errands.push_back(key.clone());
+            }
         }
     }
 
@@ -263,7 +359,7 @@ impl Board {
     fn plan(&mut self, key: &Key, now: Now) {
         self.unplan(key);
         let Some(watch) = self.watched.get_mut(key) else { return };
-        if watch.is_busy || watch.is_urgent {
+        if watch.is_busy || watch.is_urgent || watch.errand.waits {
             return;
         }
         let by_schedule = watch.times.and_then(|times| times.next_look(watch.asked));
@@ -326,6 +422,7 @@ impl Board {
                 && watch.overdue.is_none()
                 && !watch.is_urgent
                 && !watch.is_busy
+                && !watch.errand.waits
                 && watch.hints.is_empty()
         });
         if idle {

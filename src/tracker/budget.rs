@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::limits;
+
 #[derive(Debug)]
 pub(super) struct Budget {
     calls_per_second: Arc<AtomicU32>,
@@ -48,6 +50,13 @@ impl Budget {
     /// No work begins for so long.
     pub(super) fn rest(&self, pause: Duration) {
         self.paid.set(self.paid.get().max(Instant::now() + pause));
+    }
+
+    /// For a call that could not wait for credit. However many such calls there are, the rest has its turn again.
+    pub(super) fn overdraw(&self) {
+        self.charge(1);
+        let most = Instant::now() + limits::ERRANDS_OVERDRAW;
+        self.paid.set(self.paid.get().min(most));
     }
 
     pub(super) fn charge(&self, calls: u32) {

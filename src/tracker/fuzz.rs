@@ -163,12 +163,10 @@ fn order(late_payment: LatePayment) -> Order {
             sponsor_id: None,
             notification_url: None,
         },
-        Content {
-            items: Items::new(vec![Item::plain(title, description, Quantity::ONE, price)]).expect("items"),
-            expires_in_seconds: 300,
-            metadata: None,
-            late_payment: None,
-        },
+        Content::plain(
+            Items::new(vec![Item::plain(title, description, Quantity::ONE, price)]).expect("items"),
+            300,
+        ),
         late_payment,
         NOW,
     )

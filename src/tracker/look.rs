@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use tracing::warn;
 
 use super::budget::Budget;
-use super::verdict::{about, findings, questions};
+use super::verdict::{about, findings, findings_of_intent, questions};
 use crate::config::Secret;
 use crate::domain::hint::Thing;
 use crate::domain::id::IntentId;
 use crate::domain::order::Order;
 use crate::domain::payment::Findings;
 use crate::limits;
-use crate::mercadopago::{ApiError, Client, Intent, MerchantOrder, Payment};
+use crate::mercadopago::{ApiError, Client, Intent, IntentSource, IntentStatus, MerchantOrder, Payment, PaymentStatus};
 
 /// The API, for one account, within the budget.
 pub(super) struct Api<'a> {
@@ -25,12 +25,61 @@ pub(super) struct Look {
     pub(super) findings: Findings,
     /// Mercado Pago does not know something of which it notified us: perhaps not yet.
     pub(super) unknown: bool,
+    /// The order's own intent, if it was asked for and is there.
+    pub(super) intent: Option<IntentNow>,
+}
+
+/// How an intent stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum IntentNow {
+    Open,
+    Canceled,
+    Expired,
+    /// Whether it was paid is for its payments to say.
+    Closed,
+    /// It is closed, and all that was tried with it was rejected.
+    Unpaid,
+}
+
+impl IntentNow {
+    fn of(intent: &Intent, payments: &BTreeMap<u64, Payment>) -> IntentNow {
+        let is_rejected = |id: &u64| {
+            let status = payments.get(id).map(|payment| &payment.status);
+            matches!(status, Some(PaymentStatus::Rejected | PaymentStatus::Cancelled))
+        };
+        match intent.status {
+            IntentStatus::Canceled => IntentNow::Canceled,
+            IntentStatus::Expired => IntentNow::Expired,
+            IntentStatus::Closed => {
+                let tried = payments_of(Some(intent));
+                if !tried.is_empty() && tried.iter().all(is_rejected) {
+                    IntentNow::Unpaid
+                } else {
+                    IntentNow::Closed
+                }
+            }
+            _ => IntentNow::Open,
+        }
+    }
 }
 
 /// Searches by reference, and asks for what notifications named and for what is recorded: a search may be behind.
-pub(super) async fn look(api: &Api<'_>, order: &Order, named: &[Thing]) -> Result<Look, ApiError> {
+pub(super) async fn look(
+    api: &Api<'_>,
+    order: &Order,
+    named: &[Thing],
+    intent: Option<&IntentId>,
+) -> Result<Look, ApiError> {
     let mut seen = Seen::default();
-    let (searched, ()) = tokio::try_join!(search(api, order), seen.ask_for_named(api, named))?;
+    let asked = async {
+        let found = match intent {
+            Some(id) => known(api.intent(id).await)?,
+            None => None,
+        };
+        seen.ask_for_named(api, named, payments_of(found.as_ref())).await?;
+        Ok(found)
+    };
+    let (searched, intent) = tokio::try_join!(search(api, order), asked)?;
     for found in searched {
         seen.merchant_orders.entry(found.id).or_insert(found);
     }
@@ -50,9 +99,14 @@ pub(super) async fn look(api: &Api<'_>, order: &Order, named: &[Thing]) -> Resul
             payments.insert(id, payment);
         }
     }
+    let mut findings = findings(order, &merchant_orders, &payments);
+    let beside = findings_of_intent(order, &payments_of(intent.as_ref()), &merchant_orders, &payments);
+    findings.payments.extend(beside.payments);
+    findings.sightings.extend(beside.sightings);
     Ok(Look {
-        findings: findings(order, &merchant_orders, &payments),
+        findings,
         unknown,
+        intent: intent.map(|intent| IntentNow::of(&intent, &payments)),
     })
 }
 
@@ -73,9 +127,9 @@ struct Seen {
 }
 
 impl Seen {
-    async fn ask_for_named(&mut self, api: &Api<'_>, named: &[Thing]) -> Result<(), ApiError> {
+    async fn ask_for_named(&mut self, api: &Api<'_>, named: &[Thing], payments: Vec<u64>) -> Result<(), ApiError> {
         let mut merchant_orders = BTreeSet::new();
-        let mut payments = BTreeSet::new();
+        let mut payments: BTreeSet<u64> = payments.into_iter().collect();
         for thing in named.iter().take(limits::PAYMENTS_PER_LOOK) {
             match thing {
                 Thing::MerchantOrder(id) => {
@@ -84,7 +138,7 @@ impl Seen {
                 Thing::Payment(id) => {
                     payments.insert(id.get());
                 }
-                Thing::Intent(id) => payments.extend(api.payments_of_intent(id).await?),
+                Thing::Intent(id) => payments.extend(payments_of(known(api.intent(id).await)?.as_ref())),
             }
         }
         for id in payments {
@@ -119,7 +173,16 @@ impl Api<'_> {
     /// Makes one call, and pays for it. If Mercado Pago wants to be left alone, it is.
     pub(super) async fn ask<T>(&self, call: impl Future<Output = Result<T, ApiError>>) -> Result<T, ApiError> {
         self.budget.charge(1);
-        let answer = call.await;
+        self.rest_if_wanted(call.await)
+    }
+
+    /// One that somebody waits for at the machine: it is paid for afterwards.
+    pub(super) async fn errand<T>(&self, call: impl Future<Output = Result<T, ApiError>>) -> Result<T, ApiError> {
+        self.budget.overdraw();
+        self.rest_if_wanted(call.await)
+    }
+
+    fn rest_if_wanted<T>(&self, answer: Result<T, ApiError>) -> Result<T, ApiError> {
         if let Err(ApiError::Limited {
             retry_after: Some(wait),
             ..
@@ -141,13 +204,17 @@ impl Api<'_> {
     pub(super) async fn intent(&self, id: &IntentId) -> Result<Intent, ApiError> {
         self.ask(self.client.intent(self.token, id)).await
     }
+}
 
-    /// A closed intent names its payments.
-    async fn payments_of_intent(&self, id: &IntentId) -> Result<Vec<u64>, ApiError> {
-        let intent = known(self.intent(id).await)?;
-        let results = intent.map(|intent| intent.results).unwrap_or_default();
-        Ok(results.into_iter().filter_map(|result| result.id).collect())
-    }
+/// A closed intent names its payments.
+fn payments_of(intent: Option<&Intent>) -> Vec<u64> {
+    let closed = intent.filter(|intent| intent.status == IntentStatus::Closed);
+    let results = closed.iter().flat_map(|intent| &intent.results);
+    let payments = results.filter(|result| result.source != IntentSource::Payout);
+    payments
+        .filter_map(|result| result.id)
+        .take(limits::PAYMENTS_PER_LOOK)
+        .collect()
 }
 
 /// An answer, or that there is no such thing.

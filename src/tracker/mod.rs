@@ -6,6 +6,7 @@
 
 mod board;
 mod budget;
+mod errand;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod look;
@@ -37,10 +38,11 @@ use crate::engine::{Accounts, Denied, Engine, Expiring, Taken};
 use crate::feed::{After, FollowError, Follower, News};
 use crate::limits;
 use crate::log::{Happening, ReadError};
-use crate::mercadopago::{ApiError, Client};
+use crate::mercadopago::{ApiError, Broken, Client};
 
 use board::{Board, Ended, Job, Key, key_of, pause};
 use budget::Budget;
+use errand::Lanes;
 use metrics::Metrics;
 
 pub use metrics::describe;
@@ -61,6 +63,7 @@ struct Tools {
     accounts: Arc<Accounts>,
     client: Client,
     budget: Budget,
+    lanes: Lanes,
     /// When the operator was last told that the API refuses us.
     complained: Cell<Option<Instant>>,
 }
@@ -74,6 +77,19 @@ enum Failure {
     Read(#[from] ReadError),
     #[error(transparent)]
     Denied(#[from] Denied),
+}
+
+impl Failure {
+    /// Whether Mercado Pago was certainly not told of anything.
+    fn is_untold(&self) -> bool {
+        match self {
+            Failure::Api(error) => matches!(
+                error,
+                ApiError::Resting | ApiError::Broken(Broken::Connect(_) | Broken::Busy)
+            ),
+            Failure::Read(_) | Failure::Denied(_) => false,
+        }
+    }
 }
 
 impl Tools {
@@ -102,6 +118,7 @@ enum Done {
         ended: Ended,
         /// Those that are not answered yet.
         hints: Vec<Taken>,
+        was_errand: bool,
     },
     /// A notification whose URL named no order.
     Hint {
@@ -168,6 +185,8 @@ struct Desk {
     clock: Clock,
     board: Board,
     jobs: JoinSet<Done>,
+    /// Jobs that bring orders to Mercado Pago, or take them off.
+    errands: usize,
     /// Jobs for notifications that anybody could have sent.
     untrusted: usize,
     has_mail: bool,
@@ -210,11 +229,13 @@ impl Desk {
                 accounts: tracker.accounts,
                 client: tracker.client,
                 budget: Budget::new(tracker.calls_per_second),
+                lanes: Lanes::default(),
                 complained: Cell::new(None),
             }),
             clock: tracker.clock,
             board: Board::default(),
             jobs: JoinSet::new(),
+            errands: 0,
             untrusted: 0,
             has_mail: true,
             later: Shelf::default(),
@@ -270,6 +291,12 @@ impl Desk {
             let tools = self.tools.clone();
             self.jobs.spawn_local(async move { work::alarm(&tools, key).await });
         }
+        while self.errands < limits::ERRANDS
+            && let Some(job) = self.board.next_errand()
+        {
+            self.errands += 1;
+            self.look(job);
+        }
         while self.has_room(now) && self.begin_one(now) {}
         let behind = self
             .board
@@ -282,9 +309,9 @@ impl Desk {
         self.has_places() && self.tools.budget.free_at() <= now
     }
 
-    /// Last looks have places of their own: while Mercado Pago does not answer, each waits for its ten seconds.
+    /// Last looks and errands have places of their own: while Mercado Pago does not answer, each waits for its time.
     fn has_places(&self) -> bool {
-        self.jobs.len().saturating_sub(self.last_looks.len()) < limits::LOOKS
+        self.jobs.len().saturating_sub(self.last_looks.len() + self.errands) < limits::LOOKS
     }
 
     /// What somebody waits for goes first, what anybody could have asked for last.
@@ -342,18 +369,24 @@ impl Desk {
     fn expire(&mut self, expiring: Expiring) {
         // It is told each second until it has happened.
         if self.last_looks.insert(expiring.reference.clone()) {
-            let tools = self.tools.clone();
+            let (tools, now) = (self.tools.clone(), self.clock.now());
             self.jobs
-                .spawn_local(async move { work::expire(&tools, expiring).await });
+                .spawn_local(async move { work::expire(&tools, expiring, now).await });
         }
     }
 
     async fn end(&mut self, done: Done) {
         match done {
-            Done::Order { key, ended, hints } => {
+            Done::Order {
+                key,
+                ended,
+                hints,
+                was_errand,
+            } => {
+                self.errands -= usize::from(was_errand);
                 match ended {
                     Ended::Looked { .. } => self.metrics.looked.increment(1),
-                    Ended::Failed => self.metrics.failed.increment(1),
+                    Ended::Failed { .. } => self.metrics.failed.increment(1),
                     Ended::NoOrder | Ended::Mute { .. } => {}
                 }
                 self.board.end(&key, &ended, hints, self.clock.now());

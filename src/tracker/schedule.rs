@@ -18,7 +18,8 @@ impl Times {
     pub(super) fn of(order: &Order) -> Times {
         Times {
             created: order.created_at,
-            shown: order.shown_at,
+            // What Mercado Pago has can be paid at once.
+            shown: order.shown_at.or(order.posted.as_ref().map(|_| order.created_at)),
             ended: order.ended_at,
         }
     }

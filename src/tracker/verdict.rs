@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use rust_decimal::Decimal;
 
-use crate::domain::id::Reference;
+use crate::domain::id::{Reference, Timestamp};
 use crate::domain::money::Money;
 use crate::domain::order::{Order, Status};
 use crate::domain::payment::{Findings, Found, Oddity, Payment, Reversal, Reversed, Sighting, Suspect};
@@ -62,7 +62,7 @@ pub(super) fn findings(
     for merchant_order in merchant_orders {
         let odd = |payment, why| {
             Sighting::Suspect(Suspect {
-                merchant_order: merchant_order.id,
+                merchant_order: Some(merchant_order.id),
                 payment,
                 why,
             })
@@ -83,6 +83,43 @@ pub(super) fn findings(
                 Judged::Rejected => findings.sightings.push(Sighting::Rejected(id)),
                 Judged::Odd(why) => findings.sightings.push(odd(Some(id), why)),
             }
+        }
+    }
+    findings
+}
+
+/// What a closed intent tells beside the merchant orders: its payments may have none.
+pub(super) fn findings_of_intent(
+    order: &Order,
+    results: &[u64],
+    merchant_orders: &[MerchantOrder],
+    payments: &BTreeMap<u64, mercadopago::Payment>,
+) -> Findings {
+    let mut findings = Findings::default();
+    for id in results {
+        let mut told = merchant_orders.iter().flat_map(|found| &found.payments);
+        let Some(answer) = payments.get(id).filter(|_| told.all(|told| told.id != Some(*id))) else {
+            continue;
+        };
+        let judged = match &answer.status {
+            PaymentStatus::Pending | PaymentStatus::InProcess | PaymentStatus::Authorized => Judged::Pending,
+            PaymentStatus::Rejected | PaymentStatus::Cancelled => Judged::Rejected,
+            PaymentStatus::Approved | PaymentStatus::Refunded | PaymentStatus::ChargedBack => {
+                let own = paid(order, *id, answer, answer.merchant_order, None);
+                own.unwrap_or_else(Judged::Odd)
+            }
+            _ => Judged::Nothing,
+        };
+        match judged {
+            Judged::Nothing => {}
+            Judged::Found(payment) => findings.payments.push(Found { payment, closed: true }),
+            Judged::Pending => findings.sightings.push(Sighting::Pending(*id)),
+            Judged::Rejected => findings.sightings.push(Sighting::Rejected(*id)),
+            Judged::Odd(why) => findings.sightings.push(Sighting::Suspect(Suspect {
+                merchant_order: answer.merchant_order,
+                payment: Some(*id),
+                why,
+            })),
         }
     }
     findings
@@ -122,15 +159,36 @@ fn verified(
 ) -> Result<Judged, Oddity> {
     let collector = order.payee.collector_id;
     // Of a merchant order anything may be missing; the payment itself must say whose it is.
-    if merchant_order.collector_id.is_some_and(|id| id != collector) || answer.collector_id != Some(collector) {
+    if merchant_order.collector_id.is_some_and(|id| id != collector) {
         return Err(Oddity::Collector);
     }
-    let currency = order.currency().code();
-    let other_currency = |code: &String| code != currency;
-    if merchant_order.currencies.iter().any(other_currency)
-        || told.currency_id.as_ref().is_some_and(other_currency)
-        || answer.currency_id.as_deref() != Some(currency)
+    let other_currency = |code: &String| code != order.currency().code();
+    if merchant_order.currencies.iter().any(other_currency) || told.currency_id.as_ref().is_some_and(other_currency) {
+        return Err(Oddity::Currency);
+    }
+    let id = told.id.ok_or(Oddity::PaymentId)?;
+    let judged = paid(order, id, answer, Some(merchant_order.id), told.date_approved)?;
+    if told
+        .transaction_amount
+        .is_some_and(|told| Some(told) != answer.transaction_amount)
     {
+        return Err(Oddity::Amount);
+    }
+    Ok(judged)
+}
+
+/// What the payment says of itself. It must say whose it is.
+fn paid(
+    order: &Order,
+    asked: u64,
+    answer: &mercadopago::Payment,
+    merchant_order: Option<u64>,
+    approved_at: Option<Timestamp>,
+) -> Result<Judged, Oddity> {
+    if answer.collector_id != Some(order.payee.collector_id) {
+        return Err(Oddity::Collector);
+    }
+    if answer.currency_id.as_deref() != Some(order.currency().code()) {
         return Err(Oddity::Currency);
     }
     let reference = answer.external_reference.as_deref().map(Reference::parse);
@@ -144,7 +202,7 @@ fn verified(
             Oddity::Amount
         });
     };
-    if Some(id) != told.id || told.transaction_amount.is_some_and(|told| told != amount.amount()) {
+    if id != asked {
         return Err(Oddity::Amount);
     }
     let refunded = money(order, answer.refunded_amount).ok_or(Oddity::Amount)?;
@@ -158,9 +216,9 @@ fn verified(
     };
     Ok(Judged::Found(Payment {
         id,
-        merchant_order: Some(merchant_order.id),
+        merchant_order,
         amount,
-        approved_at: answer.date_approved.or(told.date_approved),
+        approved_at: answer.date_approved.or(approved_at),
         reversed: reversed.map(|(how, amount)| Reversed { how, amount }),
     }))
 }

@@ -6,15 +6,16 @@ use std::sync::Arc;
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
-use super::board::{Ended, Job, Key, key_of};
-use super::look::{Api, known, look};
+use super::board::{Ended, Job, Key, Untried, key_of};
+use super::errand::{Left, send, take_off};
+use super::look::{Api, IntentNow, known, look};
 use super::{Done, Failure, Named, Tools, refund};
 use crate::clock::Now;
 use crate::config::Account;
 use crate::domain::command::Command;
 use crate::domain::hint::{Hint, Thing};
 use crate::domain::id::Reference;
-use crate::domain::order::Order;
+use crate::domain::order::{CancelReason, Order, Status};
 use crate::domain::payment::{Findings, Refund, RefundState};
 use crate::engine::{Denied, Expiring, Taken};
 use crate::limits;
@@ -53,12 +54,26 @@ impl Tools {
 
 /// Looks at an order and does what is to be done about it.
 pub(super) async fn work(tools: &Tools, job: Job, now: Now) -> Done {
-    let Job { key, hints, untried } = job;
-    let ended = match attend(tools, &key, &hints, &untried).await {
+    let Job {
+        key,
+        hints,
+        untried,
+        lingers,
+        is_errand: was_errand,
+    } = job;
+    let why = Why {
+        hints: &hints,
+        untried: &untried,
+        lingers,
+        expires: false,
+        now,
+    };
+    let ended = match attend(tools, &key, &why).await {
         Ok(ended) => ended,
         Err(failure) => {
             tools.complain(&key, &failure);
-            Ended::Failed
+            let unsent = untried.order && failure.is_untold();
+            Ended::Failed { unsent }
         }
     };
     let mut left = Vec::new();
@@ -73,6 +88,7 @@ pub(super) async fn work(tools: &Tools, job: Job, now: Now) -> Done {
         key,
         ended,
         hints: left,
+        was_errand,
     }
 }
 
@@ -81,11 +97,22 @@ fn is_open(ended: &Ended, taken: &Taken, now: Now) -> bool {
     match ended {
         Ended::NoOrder | Ended::Mute { .. } => false,
         Ended::Looked { unknown, .. } => *unknown && now.at.since(taken.at()) < limits::HINT_PATIENCE,
-        Ended::Failed => true,
+        Ended::Failed { .. } => true,
     }
 }
 
-async fn attend(tools: &Tools, key: &Key, hints: &[Taken], untried: &[u32]) -> Result<Ended, Failure> {
+/// Why an order is attended to, and what is known of it.
+struct Why<'a> {
+    hints: &'a [Taken],
+    untried: &'a Untried,
+    /// It has ended and may be at Mercado Pago still.
+    lingers: bool,
+    /// Its time is up.
+    expires: bool,
+    now: Now,
+}
+
+async fn attend(tools: &Tools, key: &Key, why: &Why<'_>) -> Result<Ended, Failure> {
     let Some(order) = tools.order(key).await? else {
         return Ok(Ended::NoOrder);
     };
@@ -94,18 +121,95 @@ async fn attend(tools: &Tools, key: &Key, hints: &[Taken], untried: &[u32]) -> R
         let refunds_wait = order.refunds_wait();
         return Ok(Ended::Mute { refunds_wait });
     };
-    let own = hints
+    let order = match order.status {
+        // There is nothing to be seen of it yet.
+        Status::Sending if why.untried.order && !order.is_canceling() && !why.expires => {
+            let order = send(tools, &api, order, false, why.now.at).await?;
+            let (unknown, lingers) = (false, false);
+            return Ok(Ended::Looked {
+                order,
+                unknown,
+                lingers,
+            });
+        }
+        _ => order,
+    };
+    let left = let_go(tools, &api, &order, why).await?;
+    let (order, unknown) = see(tools, &api, order, why, left).await?;
+    // One that may have been paid already must not be put there again.
+    let order = if order.status == Status::Sending && !order.is_canceling() && !why.expires {
+        send(tools, &api, order, true, why.now.at).await?
+    } else {
+        order
+    };
+    let order = give_back(tools, &api, order, &why.untried.refunds).await?;
+    let lingers = order.may_linger() && left != Some(Left::Gone);
+    Ok(Ended::Looked {
+        order,
+        unknown,
+        lingers,
+    })
+}
+
+/// Takes an order off Mercado Pago that is to be canceled, that expires, or that has ended. None: it stays there.
+async fn let_go(tools: &Tools, api: &Api<'_>, order: &Order, why: &Why<'_>) -> Result<Option<Left>, Failure> {
+    let leaves = order.is_canceling() || why.expires || why.lingers;
+    match &order.posted {
+        Some(_) if leaves && why.untried.order => Ok(Some(Left::Gone)),
+        Some(posted) if leaves => Ok(Some(take_off(tools, api, order, posted).await?)),
+        _ => Ok(None),
+    }
+}
+
+/// Looks, and tells the rules what was seen; and whether something is not known that we were notified of.
+async fn see(
+    tools: &Tools,
+    api: &Api<'_>,
+    order: Arc<Order>,
+    why: &Why<'_>,
+    left: Option<Left>,
+) -> Result<(Arc<Order>, bool), Failure> {
+    let own = why
+        .hints
         .iter()
         .map(Taken::hint)
         .filter(|hint| hint.account == order.account);
     let named: Vec<Thing> = own.map(|hint| hint.thing.clone()).collect();
-    let seen = look(&api, &order, &named).await?;
+    let asks = order.status.is_open() || why.lingers;
+    let intent = order.posted.as_ref().and_then(|posted| posted.intent.as_ref());
+    let seen = look(api, &order, &named, intent.filter(|_| asks)).await?;
     let order = tools.settle(order, seen.findings).await?;
-    let order = give_back(tools, &api, order, untried).await?;
-    Ok(Ended::Looked {
-        unknown: seen.unknown,
-        order,
-    })
+    let order = match ending(&order, seen.intent, left) {
+        Some(command) => {
+            let applied = tools.engine.submit(order.pos.clone(), command).await?;
+            applied.order.unwrap_or(order)
+        }
+        None => order,
+    };
+    Ok((order, seen.unknown))
+}
+
+/// How an open order ends that Mercado Pago has let go of, or that is over there and brought no money.
+fn ending(order: &Order, intent: Option<IntentNow>, left: Option<Left>) -> Option<Command> {
+    if !order.status.is_open() {
+        return None;
+    }
+    let reference = order.reference.clone();
+    let withdrawn = |reason| {
+        let reference = reference.clone();
+        Some(Command::Withdrawn { reference, reason })
+    };
+    match intent {
+        Some(IntentNow::Canceled | IntentNow::Expired | IntentNow::Unpaid) if order.is_canceling() => withdrawn(None),
+        Some(IntentNow::Expired) => Some(Command::Expire { reference }),
+        Some(IntentNow::Canceled) => withdrawn(Some(CancelReason::AtMercadoPago)),
+        // It is final, so the customer cannot try again.
+        Some(IntentNow::Unpaid) => withdrawn(Some(CancelReason::NotPaid)),
+        // Its payment is not known yet.
+        Some(IntentNow::Closed) => None,
+        Some(IntentNow::Open) | None if order.is_canceling() && left == Some(Left::Gone) => withdrawn(None),
+        Some(IntentNow::Open) | None => None,
+    }
 }
 
 /// Pursues each refund that is not through, in their order.
@@ -137,10 +241,10 @@ async fn give_back(
 }
 
 /// Looks once more at an order whose time is up, and then says so. What is found is told first.
-pub(super) async fn expire(tools: &Tools, expiring: Expiring) -> Done {
+pub(super) async fn expire(tools: &Tools, expiring: Expiring, now: Now) -> Done {
     let Expiring { pos, reference } = expiring;
     let key = key_of(&reference);
-    if timeout(limits::LAST_LOOK, look_until_answered(tools, &key))
+    if timeout(limits::LAST_LOOK, look_until_answered(tools, &key, now))
         .await
         .is_err()
     {
@@ -156,8 +260,15 @@ pub(super) async fn expire(tools: &Tools, expiring: Expiring) -> Done {
     Done::Expired(reference)
 }
 
-async fn look_until_answered(tools: &Tools, key: &Key) {
-    while let Err(failure) = attend(tools, key, &[], &[]).await {
+async fn look_until_answered(tools: &Tools, key: &Key, now: Now) {
+    let why = Why {
+        hints: &[],
+        untried: &Untried::default(),
+        lingers: false,
+        expires: true,
+        now,
+    };
+    while let Err(failure) = attend(tools, key, &why).await {
         tools.complain(key, &failure);
         tokio::time::sleep(limits::AGAIN_FIRST).await;
     }

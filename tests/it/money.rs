@@ -286,12 +286,12 @@ async fn the_events_of_money_are_these_bytes() {
     };
     station.push("PUMP1", push("T-1", "refund")).await;
     let suspect = Sighting::Suspect(Suspect {
-        merchant_order: 1009,
+        merchant_order: Some(1009),
         payment: Some(9),
         why: Oddity::Collector,
     });
     let odd = Sighting::Suspect(Suspect {
-        merchant_order: 1010,
+        merchant_order: Some(1010),
         payment: None,
         why: Oddity::NoPayments,
     });

@@ -37,12 +37,7 @@ fn order(reference: &str, items: Vec<Item>) -> Order {
                 sponsor_id: None,
                 notification_url: None,
             },
-            Content {
-                items: Items::new(items).expect("items"),
-                expires_in_seconds: 300,
-                metadata: None,
-                late_payment: None,
-            },
+            Content::plain(Items::new(items).expect("items"), 300),
             LatePayment::Report,
             AT,
         )
@@ -284,7 +279,7 @@ fn any_order() -> impl Strategy<Value = Order> {
         let payments = prop::collection::vec((any::<u64>(), any_money(currency), any::<bool>()), 1..4);
         let refunds = prop::collection::vec((any_money(currency), any_state()), 0..4);
         let failed = prop::option::of(prop::option::of(any_money(currency)));
-        let status = proptest::sample::select(&Status::ALL[2..]);
+        let status = proptest::sample::select(&Status::ALL[3..]);
         (items, payments, refunds, failed, status, "[A-Za-z0-9_-]{1,64}")
     })
     .prop_map(|(items, payments, refunds, failed, status, reference)| {

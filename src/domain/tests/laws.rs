@@ -31,13 +31,15 @@ fn sentence() -> impl Strategy<Value = String> {
     );
     prop_oneof![
         2 => select(vec![
-            "register", "register require_lease", "register keys 1", "register keys 1 named Pump", "register attended",
+            "register", "register require_lease", "register keys 1", "register keys 1 named Pump", "register attended", "register intent",
             "remove", "say in_process", "say in_process for 30", "say timeout message wait", "hold 30", "lapse",
             "lapse-older", "cancel", "cancel paid_elsewhere",
         ]).prop_map(str::to_owned),
         3 => push.prop_map(|(reference, amount, replace, late)| {
             format!("push {reference} {amount}{late}{}", if replace { " replace" } else { "" })
         }),
+        1 => (select(vec!["sent", "withdraw"]), reference()).prop_map(|(what, of)| format!("{what} {of}")),
+        1 => reference().prop_map(|of| format!("reject {of} why")),
         1 => (select(vec!["shown", "expire", "dispensed", "failed"]), reference()).prop_map(|(what, of)| format!("{what} {of}")),
         1 => (reference(), amount()).prop_map(|(of, amount)| format!("failed {of} amount {amount}")),
         1 => (reference(), select(vec!["k1", "k2"]), select(vec!["", " amount 30", " of 1", " of 2 amount 60"]))

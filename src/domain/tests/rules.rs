@@ -541,18 +541,107 @@ fn an_order_outlives_the_registration_of_its_pos() {
 }
 
 #[test]
-fn a_mode_that_is_not_served_takes_no_order() {
-    story(
+fn an_order_that_we_put_at_mercado_pago_is_on_its_way_first() {
+    let world = story(
         LatePayment::Report,
         &[
             ("register attended", "changed", "unavailable"),
-            (
-                "push A 100",
-                "no: orders cannot be placed on a point of sale of mode attended",
-                "unavailable",
-            ),
+            ("push A 100", "sending A", "ready"),
+            ("push A 100", "", "ready"),
+            ("sent A", "sent A", "ready"),
+            ("sent A", "", "ready"),
+            ("reject A late", "", "ready"),
+            ("pay A 1:100", "paid by 1 A", "unavailable"),
+            ("sent A", "", "unavailable"),
         ],
     );
+    assert_eq!(status(&world, "A"), Status::Paid);
+}
+
+#[test]
+fn what_mercado_pago_does_not_take_has_ended() {
+    let world = story(
+        LatePayment::Refund,
+        &[
+            ("register intent", "changed", "unavailable"),
+            ("push A 100", "sending A", "ready"),
+            ("reject A unknown_pos", "refused for unknown_pos A", "unavailable"),
+            ("push A 100", "", "unavailable"),
+            ("cancel", "no: no order is open on this point of sale", "unavailable"),
+            ("pay A 1:100", "refund late 1 A, back 1:100.00 A", "unavailable"),
+            ("push B 100", "sending B", "ready"),
+            ("sent B as i-1", "sent as i-1 B", "ready"),
+        ],
+    );
+    assert_eq!(status(&world, "A"), Status::Rejected);
+    let sent = world.order(&reference("B")).and_then(|order| order.posted.clone());
+    let intent = sent.and_then(|posted| posted.intent).map(|id| id.to_string());
+    assert_eq!(intent.as_deref(), Some("i-1"));
+}
+
+#[test]
+fn a_cancel_is_asked_of_mercado_pago_first() {
+    let world = story(
+        LatePayment::Report,
+        &[
+            ("register attended", "changed", "unavailable"),
+            ("push A 100", "sending A", "ready"),
+            ("cancel paid_elsewhere", "canceling A", "ready"),
+            ("cancel", "", "ready"),
+            ("sent A", "sent A", "ready"),
+            ("withdraw A", "paid_elsewhere A", "unavailable"),
+            ("cancel", "", "unavailable"),
+            ("push B 100", "sending B", "ready"),
+            ("cancel", "canceling B", "ready"),
+            ("pay B 1:100", "paid by 1 B", "unavailable"),
+            ("withdraw B", "", "unavailable"),
+            ("cancel", "no: the order B is paid", "unavailable"),
+            ("push C 100", "sending C", "ready"),
+            ("sent C", "sent C", "ready"),
+            ("withdraw C there", "at_mercadopago C", "unavailable"),
+            ("push D 100", "sending D", "ready"),
+            ("cancel", "canceling D", "ready"),
+            ("reject D gone", "canceled D", "unavailable"),
+            ("push E 100", "sending E", "ready"),
+            ("push F 100 replace", "replaced E, sending F", "ready"),
+            ("expire F", "expired F", "unavailable"),
+            ("sent F", "", "unavailable"),
+        ],
+    );
+    assert_eq!(status(&world, "A"), Status::Canceled);
+    assert_eq!(status(&world, "D"), Status::Canceled);
+}
+
+#[test]
+fn a_lease_changes_nothing_at_mercado_pago() {
+    story(
+        LatePayment::Report,
+        &[
+            ("register attended require_lease", "changed", "unavailable"),
+            ("hold 30", "", "unavailable"),
+            ("push A 100", "sending A", "ready"),
+            ("lapse", "", "ready"),
+            ("hold 30", "", "ready"),
+        ],
+    );
+}
+
+#[test]
+fn an_order_needs_names_that_mercado_pago_takes() {
+    let mut world = World::new(LatePayment::Report);
+    let pump = pos_id("PUMP-4");
+    for (asked, answer) in [
+        ("register attended", "registered"),
+        (
+            "push A 100",
+            "no: the point of sale has no external_id at Mercado Pago, and its own name is none there: register it with one",
+        ),
+    ] {
+        let command = world.read(&pump, asked);
+        let done = world.apply(&pump, &command);
+        let said = done.map_or_else(|no| format!("no: {no}"), |events| events.iter().map(told).collect());
+        assert_eq!(said, answer);
+    }
 }
 
 #[test]

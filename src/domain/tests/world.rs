@@ -7,7 +7,7 @@ use crate::domain::account::{DeliveryFailed, LatePayment, Payee};
 use crate::domain::command::{Command, Event, Push, Refusal, Report, Wanted};
 use crate::domain::decide::{Beyond, decide};
 use crate::domain::evolve::{evolve, evolve_order};
-use crate::domain::id::{AccountId, IdempotencyKey, PosId, Reference, Timestamp};
+use crate::domain::id::{AccountId, IdempotencyKey, IntentId, PosId, Reference, Timestamp};
 use crate::domain::money::{Currency, Money};
 use crate::domain::order::{CancelReason, Content, Delivery, Item, Items, Metadata, Order, Quantity};
 use crate::domain::payment::{Findings, Found, Oddity, Payment, RefundState, Reversal, Reversed, Sighting, Suspect};
@@ -93,11 +93,7 @@ impl World {
         match words[0] {
             "register" => Command::Register(Registration {
                 require_lease: has("require_lease"),
-                mode: if has("attended") {
-                    Mode::Attended
-                } else {
-                    Mode::Unattended
-                },
+                mode: words.get(1).and_then(|word| Mode::parse(word)).unwrap_or_default(),
                 name: after("named").map(text),
                 keys: after("keys").map(|keys| keys_of(&[keys])),
                 ..registration()
@@ -137,6 +133,19 @@ impl World {
             },
             "shown" => Command::Shown {
                 reference: reference(words[1]),
+            },
+            "sent" => Command::Sent {
+                reference: reference(words[1]),
+                intent: after("as").map(|id| IntentId::parse(id).expect("an id")),
+                qr_data: after("qr").map(text),
+            },
+            "reject" => Command::Rejected {
+                reference: reference(words[1]),
+                why: text(words[2]),
+            },
+            "withdraw" => Command::Withdrawn {
+                reference: reference(words[1]),
+                reason: has("there").then_some(CancelReason::AtMercadoPago),
             },
             "expire" => Command::Expire {
                 reference: reference(words[1]),
@@ -266,7 +275,7 @@ fn sighting(word: &str) -> Sighting {
         "pending" => Sighting::Pending(payment),
         "rejected" => Sighting::Rejected(payment),
         odd => Sighting::Suspect(Suspect {
-            merchant_order: 7,
+            merchant_order: Some(7),
             payment: Some(payment),
             why: Oddity::parse(odd).expect("an oddity"),
         }),
@@ -295,12 +304,7 @@ pub(crate) fn payee() -> Payee {
 
 pub(crate) fn content(amount: &str) -> Content {
     let item = Item::plain(text("SUPER"), text("SUPER"), Quantity::ONE, ars(amount));
-    Content {
-        items: Items::new(vec![item]).expect("items"),
-        expires_in_seconds: 300,
-        metadata: None,
-        late_payment: None,
-    }
+    Content::plain(Items::new(vec![item]).expect("items"), 300)
 }
 
 /// An event in a few words.
@@ -317,9 +321,12 @@ pub(crate) fn told(event: &Event) -> String {
             let message = message.as_ref().map(|text| format!(" {text}")).unwrap_or_default();
             format!("state {}{message}", to.as_str())
         }
-        Event::OrderReady(_) => "ready".into(),
+        Event::OrderReady(order) => order.status.as_str().into(),
+        Event::OrderSent { intent, .. } => intent.as_ref().map_or("sent".into(), |id| format!("sent as {id}")),
+        Event::OrderRejected { why, .. } => format!("refused for {}", why.as_str()),
+        Event::CancelAsked { .. } => "canceling".into(),
         Event::OrderShown(_) => "shown".into(),
-        Event::OrderCanceled { reason, .. } => reason.map_or("canceled", |_| "paid_elsewhere").into(),
+        Event::OrderCanceled { reason, .. } => reason.map_or("canceled", CancelReason::as_str).into(),
         Event::OrderReplaced(_) => "replaced".into(),
         Event::OrderExpired(_) => "expired".into(),
         Event::OrderPaid { payments, late, .. } => {

@@ -13,6 +13,7 @@ use super::{
     read_facts, read_reason, read_registration, store_delivery, store_facts, store_registration, text,
 };
 use crate::domain::command::{Action, Event, NewState};
+use crate::domain::id::IntentId;
 use crate::domain::money::Money;
 use crate::domain::order::Order;
 use crate::domain::pos::Waiting;
@@ -32,6 +33,19 @@ pub(super) enum StoredEvent<'a> {
     /// The order itself stands in the state of the same entry.
     OrderReady,
     OrderShown(StoredFacts<'a>),
+    OrderSent {
+        facts: StoredFacts<'a>,
+        intent: Option<Str<'a>>,
+        qr_data: Option<Str<'a>>,
+    },
+    OrderRejected {
+        facts: StoredFacts<'a>,
+        why: Str<'a>,
+    },
+    CancelAsked {
+        facts: StoredFacts<'a>,
+        reason: Option<Str<'a>>,
+    },
     OrderCanceled {
         facts: StoredFacts<'a>,
         reason: Option<Str<'a>>,
@@ -92,6 +106,19 @@ pub(super) fn store_event(event: &Event) -> StoredEvent<'_> {
         },
         Event::OrderReady(_) => StoredEvent::OrderReady,
         Event::OrderShown(facts) => StoredEvent::OrderShown(store_facts(facts)),
+        Event::OrderSent { facts, intent, qr_data } => StoredEvent::OrderSent {
+            facts: store_facts(facts),
+            intent: intent.as_ref().map(|id| id.as_str().into()),
+            qr_data: qr_data.as_ref().map(text),
+        },
+        Event::OrderRejected { facts, why } => StoredEvent::OrderRejected {
+            facts: store_facts(facts),
+            why: text(why),
+        },
+        Event::CancelAsked { facts, reason } => StoredEvent::CancelAsked {
+            facts: store_facts(facts),
+            reason: reason.map(|reason| reason.as_str().into()),
+        },
         Event::OrderCanceled { facts, reason } => StoredEvent::OrderCanceled {
             facts: store_facts(facts),
             reason: reason.map(|reason| reason.as_str().into()),
@@ -174,6 +201,19 @@ pub(super) fn read_event(stored: StoredEvent<'_>, open: Option<&Arc<Order>>) -> 
         },
         StoredEvent::OrderReady => Event::OrderReady(known("open", open)?.clone()),
         StoredEvent::OrderShown(facts) => Event::OrderShown(read_facts(facts)?),
+        StoredEvent::OrderSent { facts, intent, qr_data } => Event::OrderSent {
+            facts: read_facts(facts)?,
+            intent: optional("intent", intent, IntentId::parse)?,
+            qr_data: optional("qr_data", qr_data, Text::parse)?,
+        },
+        StoredEvent::OrderRejected { facts, why } => Event::OrderRejected {
+            facts: read_facts(facts)?,
+            why: field("why", Text::parse(&why))?,
+        },
+        StoredEvent::CancelAsked { facts, reason } => Event::CancelAsked {
+            facts: read_facts(facts)?,
+            reason: read_reason(reason)?,
+        },
         StoredEvent::OrderCanceled { facts, reason } => Event::OrderCanceled {
             facts: read_facts(facts)?,
             reason: read_reason(reason)?,

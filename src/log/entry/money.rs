@@ -55,7 +55,8 @@ pub(super) enum StoredSighting<'a> {
     Pending(u64),
     Rejected(u64),
     Suspect {
-        merchant_order: u64,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        merchant_order: Option<u64>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         payment: Option<u64>,
         #[serde(borrow)]

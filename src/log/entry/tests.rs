@@ -7,6 +7,7 @@ use super::*;
 use crate::domain::command::{Action, NewState};
 use crate::domain::id::IdempotencyKey;
 use crate::domain::payment::{Ask, Cause, Oddity, Payment, Refund, RefundState, Reversal, Reversed, Sighting, Suspect};
+use crate::domain::posted::QrMode;
 use crate::log::samples::{ars, order, pos_id, reference, text};
 
 /// Logs of older versions must stay readable: these files are what they wrote, and no test may make them anew.
@@ -14,6 +15,8 @@ const ENTRY_V1: &str = include_str!("../../../tests/wire/entry-v1.json");
 const ORDER_V1: &str = include_str!("../../../tests/wire/order-v1.json");
 const ENTRY_V2: &str = include_str!("../../../tests/wire/entry-v2.json");
 const ORDER_V2: &str = include_str!("../../../tests/wire/order-v2.json");
+const ENTRY_V3: &str = include_str!("../../../tests/wire/entry-v3.json");
+const ORDER_V3: &str = include_str!("../../../tests/wire/order-v3.json");
 
 fn full_order() -> Order {
     let plain = order("T-000123", "PUMP-4", 1_763_733_909_123);
@@ -61,6 +64,28 @@ fn settled_order() -> Order {
         sightings: sightings(),
         overdue_at: Some(Timestamp(1_763_733_950_000)),
         ..closed_order()
+    }
+}
+
+/// With what an intent has.
+fn posted_order() -> Order {
+    let way = Way::Intent {
+        pos: ExternalPosId::parse("PUMP4").expect("a name"),
+    };
+    let order = settled_order();
+    Order {
+        content: Content {
+            qr: QrMode::Dynamic,
+            ..order.content.clone()
+        },
+        posted: Some(Box::new(Posted {
+            intent: IntentId::parse("7c1d2e3f-1a2b-4c5d-8e9f-0a1b2c3d4e5f").ok(),
+            qr_data: Some(text("000201010211")),
+            canceling: true,
+            refused: Some(text("409 Conflict")),
+            ..Posted::new(way)
+        })),
+        ..order
     }
 }
 
@@ -119,7 +144,7 @@ fn refunds() -> Vec<Refund> {
 fn sightings() -> Vec<Sighting> {
     let suspect = |payment, why| {
         Sighting::Suspect(Suspect {
-            merchant_order: 7,
+            merchant_order: Some(7),
             payment,
             why,
         })
@@ -159,6 +184,40 @@ fn full_registration() -> Registration {
 
 /// Every event there is: a new one must be added here and, with a new version, to a new file.
 fn every_event() -> Vec<Event> {
+    let facts = full_order().facts();
+    let intent = IntentId::parse("7c1d2e3f-1a2b-4c5d-8e9f-0a1b2c3d4e5f").expect("an id");
+    let posted = vec![
+        Event::OrderSent {
+            facts: facts.clone(),
+            intent: None,
+            qr_data: None,
+        },
+        Event::OrderSent {
+            facts: facts.clone(),
+            intent: Some(intent),
+            qr_data: Some(text("000201010211")),
+        },
+        Event::OrderRejected {
+            facts: facts.clone(),
+            why: text("404 pos_not_found"),
+        },
+        Event::CancelAsked {
+            facts: facts.clone(),
+            reason: None,
+        },
+        Event::CancelAsked {
+            facts: facts.clone(),
+            reason: Some(CancelReason::NotPaid),
+        },
+        Event::OrderCanceled {
+            facts,
+            reason: Some(CancelReason::AtMercadoPago),
+        },
+    ];
+    events_of_version_2().into_iter().chain(posted).collect()
+}
+
+fn events_of_version_2() -> Vec<Event> {
     let facts = full_order().facts();
     let seen = sightings().into_iter().map(|sighting| Event::PaymentSeen {
         facts: facts.clone(),
@@ -264,21 +323,23 @@ fn each_version_is_read_as_it_was_written() {
     let read = |entry: &str| read_body(&pos_id("PUMP-4"), entry.trim_end().as_bytes());
     assert_eq!(read(ENTRY_V1), Ok((events_of_version_1(), full_state())));
     assert_eq!(read_order_body(ORDER_V1.trim_end().as_bytes()), Ok(closed_order()));
-    assert_eq!(read(ENTRY_V2), Ok((every_event(), full_state())));
+    assert_eq!(read(ENTRY_V2), Ok((events_of_version_2(), full_state())));
     assert_eq!(read_order_body(ORDER_V2.trim_end().as_bytes()), Ok(settled_order()));
+    assert_eq!(read(ENTRY_V3), Ok((every_event(), full_state())));
+    assert_eq!(read_order_body(ORDER_V3.trim_end().as_bytes()), Ok(posted_order()));
 }
 
 #[test]
-fn this_version_writes_version_2() {
+fn this_version_writes_version_3() {
     let written = |bytes| String::from_utf8(bytes).expect("JSON is UTF-8");
-    assert_eq!(written(body(&every_event(), &full_state())), ENTRY_V2.trim_end());
-    assert_eq!(written(order_body(&settled_order())), ORDER_V2.trim_end());
+    assert_eq!(written(body(&every_event(), &full_state())), ENTRY_V3.trim_end());
+    assert_eq!(written(order_body(&posted_order())), ORDER_V3.trim_end());
 }
 
 #[test]
 fn what_cannot_be_read_says_why() {
     let read = |body: &str| read_body(&pos_id("P"), body.as_bytes()).expect_err(body);
-    assert_eq!(read(r#"{"v":3,"anything":[]}"#), Unreadable::Newer(3));
+    assert_eq!(read(r#"{"v":4,"anything":[]}"#), Unreadable::Newer(4));
     assert_eq!(
         read(r#"{"v":1,"events":["order_ready"],"state":null}"#),
         Unreadable::Field("open")
@@ -289,7 +350,7 @@ fn what_cannot_be_read_says_why() {
     ));
     assert!(matches!(read("{}"), Unreadable::Form(_)));
     assert!(matches!(read(""), Unreadable::Form(_)));
-    assert_eq!(read_order_body(br#"{"v":3}"#), Err(Unreadable::Newer(3)));
+    assert_eq!(read_order_body(br#"{"v":4}"#), Err(Unreadable::Newer(4)));
     for (wrong, field) in [
         ((r#""status":"paid""#, r#""status":"stolen""#), "status"),
         ((r#""currency":"ARS""#, r#""currency":"XXX""#), "currency"),
@@ -378,6 +439,7 @@ fn any_order() -> impl Strategy<Value = Order> {
             any::<u64>(),
             option::of(words::<50>()),
             option::of(policy()),
+            select(QrMode::ALL.to_vec()),
         );
         let payee = (any::<u64>(), option::of(any::<u64>()), option::of(words::<50>()));
         let times = (time(), time(), option::of(time()), option::of(time()));
@@ -386,9 +448,10 @@ fn any_order() -> impl Strategy<Value = Order> {
             select(Status::ALL.to_vec()),
             payments(currency),
             option::of((delivery(currency), time())),
+            option::of(posted()),
         );
         (asked, payee, policy(), times, canceled, outcome).prop_map(
-            |((items, expires_in_seconds, metadata, late_asked), payee, late_payment, times, canceled, outcome)| {
+            |((items, expires_in_seconds, metadata, late_asked, qr), payee, late_payment, times, canceled, outcome)| {
                 Order {
                     reference: reference("T-1"),
                     pos: pos_id("P"),
@@ -403,6 +466,7 @@ fn any_order() -> impl Strategy<Value = Order> {
                         expires_in_seconds,
                         metadata: metadata.map(|words| Metadata(words.as_str().into())),
                         late_payment: late_asked,
+                        qr,
                     },
                     late_payment,
                     created_at: times.0,
@@ -416,10 +480,32 @@ fn any_order() -> impl Strategy<Value = Order> {
                     sightings: sightings(),
                     delivery: outcome.2,
                     overdue_at: times.3,
+                    posted: outcome.3.map(Box::new),
                 }
             },
         )
     })
+}
+
+fn posted() -> impl Strategy<Value = Posted> {
+    let pos = || ExternalPosId::parse("STATION01PUMP4").expect("a name");
+    let store = ExternalStoreId::parse("STATION01").expect("a name");
+    let ways = vec![Way::Attended { pos: pos(), store }, Way::Intent { pos: pos() }];
+    let intents = vec![None, Some(IntentId::parse("7c1d2e3f-1a2b").expect("an id"))];
+    (
+        select(ways),
+        select(intents),
+        option::of(words()),
+        any::<bool>(),
+        option::of(words()),
+    )
+        .prop_map(|(way, intent, qr_data, canceling, refused)| Posted {
+            way,
+            intent,
+            qr_data,
+            canceling,
+            refused,
+        })
 }
 
 proptest! {
@@ -443,10 +529,10 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_make_it_panic(bytes in vec(any::<u8>(), 0..200), place in 0..ORDER_V2.len(), byte in any::<u8>()) {
+    fn no_bytes_make_it_panic(bytes in vec(any::<u8>(), 0..200), place in 0..ORDER_V3.len(), byte in any::<u8>()) {
         let _ = read_order_body(&bytes);
         let _ = read_body(&pos_id("P"), &bytes);
-        for golden in [ENTRY_V2, ORDER_V2] {
+        for golden in [ENTRY_V3, ORDER_V3] {
             let mut rotten = golden.as_bytes().to_vec();
             rotten[place] = byte;
             let _ = read_order_body(&rotten);

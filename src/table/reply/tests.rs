@@ -31,12 +31,7 @@ fn order(items: Vec<Item>) -> Order {
             sponsor_id: Some(334_249_281),
             notification_url: Some("https://pay.example.com/notifications/main".into()),
         },
-        Content {
-            items: Items::new(items).expect("good items"),
-            expires_in_seconds: 300,
-            metadata: None,
-            late_payment: None,
-        },
+        Content::plain(Items::new(items).expect("good items"), 300),
         LatePayment::Report,
         NOW,
     )

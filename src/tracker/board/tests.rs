@@ -125,7 +125,7 @@ fn an_order_is_due_by_the_schedule() {
         },
     );
     assert_eq!(desk.due(), None, "not while it is being looked at");
-    desk.end(17, job, &Ended::Failed);
+    desk.end(17, job, &Ended::Failed { unsent: false });
     assert_eq!(desk.due(), Some(46), "30 s after the end");
 }
 
@@ -136,7 +136,7 @@ fn what_fails_is_tried_again_later_and_later() {
     let mut waits = Vec::new();
     for _ in 0..8 {
         let job = desk.board.next_urgent().or_else(|| desk.board.next_due(desk.instant()));
-        desk.end(desk.seconds, job.expect("it is due"), &Ended::Failed);
+        desk.end(desk.seconds, job.expect("it is due"), &Ended::Failed { unsent: false });
         let due = desk.due().expect("it is tried again");
         waits.push(due - desk.seconds);
         desk.seconds = due;
@@ -154,7 +154,7 @@ fn an_open_order_is_never_left_alone_for_longer_than_the_schedule() {
         waits.push(due - desk.seconds);
         desk.seconds = due;
         let job = desk.board.next_due(desk.instant()).expect("it is due");
-        desk.end(due, job, &Ended::Failed);
+        desk.end(due, job, &Ended::Failed { unsent: false });
     }
     assert_eq!(waits, [30, 1, 2, 4, 8, 10]);
 }
@@ -164,12 +164,12 @@ fn a_refund_is_urgent_and_known_to_be_untried_once() {
     let mut desk = Desk::new();
     desk.happens(0, refund_requested("A"));
     let job = desk.board.next_urgent().expect("at once");
-    assert_eq!(job.untried, [1]);
+    assert_eq!(job.untried.refunds, [1]);
     desk.happens(1, refund_requested("A"));
     assert!(!desk.board.has_urgent(), "not while it is worked on");
-    desk.end(1, job, &Ended::Failed);
+    desk.end(1, job, &Ended::Failed { unsent: false });
     assert!(desk.board.has_urgent(), "but then at once");
-    assert_eq!(desk.board.next_urgent().expect("at once").untried, [1]);
+    assert_eq!(desk.board.next_urgent().expect("at once").untried.refunds, [1]);
 }
 
 #[test]

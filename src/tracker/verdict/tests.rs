@@ -33,12 +33,7 @@ pub(in crate::tracker) fn order() -> Order {
                 sponsor_id: None,
                 notification_url: None,
             },
-            Content {
-                items: Items::new(vec![item]).expect("items"),
-                expires_in_seconds: 300,
-                metadata: None,
-                late_payment: None,
-            },
+            Content::plain(Items::new(vec![item]).expect("items"), 300),
             LatePayment::Report,
             Timestamp(0),
         )

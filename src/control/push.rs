@@ -1,0 +1,204 @@
+//! Orders put on a POS and taken off again. Where Mercado Pago has a say, who asked may wait for it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::StatusCode;
+use hyper::body::Incoming;
+use tokio::time::timeout;
+
+use super::problem::Problem;
+use super::query::Parameters;
+use super::{Answer, Answered, Settings, json, made, read, whole, write};
+use crate::config::Account;
+use crate::domain::account::Payee;
+use crate::domain::command::{Command, Event, Push, Refusal};
+use crate::domain::id::{PosId, Reference};
+use crate::domain::order::{CancelReason, Order, Status};
+use crate::domain::pos::Mode;
+use crate::engine::Applied;
+use crate::feed::{After, Follower, News};
+use crate::limits;
+
+impl Settings {
+    pub(super) async fn push(&self, pos: PosId, mut parameters: Parameters, body: Incoming) -> Answered {
+        let replace = parameters.parsed("replace", |text| match text {
+            "true" => Ok(true),
+            "false" => Ok(false),
+            _ => Err("must be true or false"),
+        })?;
+        let wait = parameters.parsed("wait", |text| match text.parse() {
+            Ok(seconds) if (1..=limits::SEND_WAIT_SECONDS).contains(&seconds) => Ok(Duration::from_secs(seconds)),
+            _ => Err(format!("must be 1 to {} seconds", limits::SEND_WAIT_SECONDS)),
+        })?;
+        parameters.finish()?;
+        let bytes = whole(body).await?;
+        let record = self
+            .engine
+            .pos(&pos)
+            .ok_or_else(|| Problem::pos_unknown(pos.as_str()))?;
+        let registration = &record.pos.registration;
+        let account = self.accounts.get(&registration.account).ok_or_else(|| {
+            let detail = format!("account {} is not configured any more", registration.account);
+            Problem::new(StatusCode::BAD_REQUEST, "account_unknown", detail)
+        })?;
+        serves(&account, registration.mode)?;
+        let terms = read::Terms::of(&account, registration.mode);
+        let (reference, content) = read::order(&json::body(&bytes)?, &terms)?;
+        let reference = reference.unwrap_or_else(new_reference);
+        let push = Push {
+            payee: self.payee(&account, &reference),
+            reference,
+            account: account.id.clone(),
+            content,
+            late_payment: account.late_payment,
+            replace: replace.unwrap_or(false),
+        };
+        // Whoever listens before asking misses nothing.
+        let waiting = match wait.filter(|_| registration.mode != Mode::Unattended) {
+            Some(wait) => Some((wait, self.listen(&pos).await?)),
+            None => None,
+        };
+        let applied = self.engine.submit(pos, Command::Push(Box::new(push))).await?;
+        if let (Some((wait, follower)), Some(order)) = (waiting, &applied.order)
+            && order.status == Status::Sending
+        {
+            self.sent(follower, order, wait).await?;
+        }
+        let now = match wait.and(applied.order.as_ref()) {
+            Some(order) => Some(self.order(order.reference.as_str()).await?),
+            None => applied.order,
+        };
+        made(Applied { order: now, ..applied })
+    }
+
+    fn payee(&self, account: &Account, reference: &Reference) -> Payee {
+        let url = self
+            .notification_url
+            .as_ref()
+            .map(|url| format!("{url}/{}?{}", account.id, self.seal.query(&account.id, reference)));
+        Payee {
+            collector_id: account.collector_id,
+            sponsor_id: account.sponsor_id,
+            notification_url: url.map(Arc::from),
+        }
+    }
+
+    async fn listen(&self, pos: &PosId) -> Result<Follower, Problem> {
+        let follower = self.engine.feed().follow(Some(pos.clone()), After::Now).await?;
+        Ok(follower.uncounted())
+    }
+
+    /// Waits until Mercado Pago has the order. One that it does not have by then is canceled before that is said.
+    async fn sent(&self, follower: Follower, order: &Order, wait: Duration) -> Result<(), Problem> {
+        let is_told = |event: &Event| !matches!(event, Event::OrderReady(_) | Event::CancelAsked { .. });
+        if !self.told(follower, &order.reference, wait, is_told).await? {
+            let command = Command::Withdrawn {
+                reference: order.reference.clone(),
+                reason: None,
+            };
+            let applied = self.engine.submit(order.pos.clone(), command).await?;
+            if !applied.events.is_empty() {
+                return Err(Problem::order_not_sent(wait));
+            }
+        }
+        let order = self.order(order.reference.as_str()).await?;
+        let refused = order.posted.as_ref().and_then(|posted| posted.refused.as_ref());
+        refused.map_or(Ok(()), |why| Err(Problem::order_rejected(why)))
+    }
+
+    pub(super) async fn cancel(&self, pos: PosId, mut parameters: Parameters) -> Answered {
+        let reason = parameters.parsed("reason", |text| match CancelReason::parse(text) {
+            Some(CancelReason::PaidElsewhere) => Ok(CancelReason::PaidElsewhere),
+            _ => Err("must be paid_elsewhere, or left out"),
+        })?;
+        parameters.finish()?;
+        let has_a_say = self.open_order(&pos).is_some_and(|order| order.posted.is_some());
+        let follower = match has_a_say {
+            true => Some(self.listen(&pos).await?),
+            false => None,
+        };
+        self.engine.submit(pos.clone(), Command::Cancel { reason }).await?;
+        match (follower, self.open_order(&pos)) {
+            (Some(follower), Some(order)) if order.is_canceling() => self.let_go(follower, &order).await,
+            _ => Ok(Answer::Done),
+        }
+    }
+
+    fn open_order(&self, pos: &PosId) -> Option<Arc<Order>> {
+        self.engine.pos(pos)?.pos.open.clone()
+    }
+
+    /// Waits until Mercado Pago has let go of an order, or has said that it was paid.
+    async fn let_go(&self, follower: Follower, order: &Order) -> Answered {
+        let is_end = |event: &Event| {
+            matches!(
+                event,
+                Event::OrderCanceled { .. }
+                    | Event::OrderPaid { .. }
+                    | Event::OrderExpired(_)
+                    | Event::OrderReplaced(_)
+            )
+        };
+        let wait = limits::CANCEL_WAIT;
+        self.told(follower, &order.reference, wait, is_end).await?;
+        let order = self.order(order.reference.as_str()).await?;
+        match order.status {
+            Status::Paid => Err(Problem::from(Refusal::OrderPaid(order.reference.clone()))),
+            status if status.is_open() => {
+                let order = write::to_json(&write::order(&order));
+                Ok(Answer::Json(StatusCode::ACCEPTED, order))
+            }
+            _ => Ok(Answer::Done),
+        }
+    }
+
+    /// Waits for such an event of the order. False: there was none, and the time is over. A server that stops waits no
+    /// longer.
+    async fn told(
+        &self,
+        mut follower: Follower,
+        reference: &Reference,
+        wait: Duration,
+        is_it: impl Fn(&Event) -> bool,
+    ) -> Result<bool, Problem> {
+        let waiting = timeout(wait, async {
+            loop {
+                if let News::Entry(entry) = follower.next().await?
+                    && entry
+                        .events
+                        .iter()
+                        .any(|event| event.reference().is_some_and(|named| named.same(reference)) && is_it(event))
+                {
+                    return Ok(true);
+                }
+            }
+        });
+        let mut stopping = self.stopping.clone();
+        tokio::select! {
+            told = waiting => told.unwrap_or(Ok(false)),
+            () = stopping.wait() => Ok(true),
+        }
+    }
+}
+
+/// An order that Mercado Pago must be told of needs a token, and a country that has the mode.
+fn serves(account: &Account, mode: Mode) -> Result<(), Problem> {
+    if mode == Mode::Unattended {
+        Ok(())
+    } else if !account.site.serves(mode) {
+        Err(Problem::mode_not_served(account, mode))
+    } else if account.access_token.is_none() {
+        Err(Problem::account_without_token(
+            &account.id,
+            "no order can be put at Mercado Pago",
+        ))
+    } else {
+        Ok(())
+    }
+}
+
+/// Ordered by time, so that it is found near its neighbours in the log.
+fn new_reference() -> Reference {
+    Reference::parse(&uuid::Uuid::now_v7().to_string()).expect("a UUID has 36 hex digits and hyphens")
+}

@@ -1,0 +1,326 @@
+//! Orders that we put at Mercado Pago: brought there, and taken off again.
+//!
+//! A POS has one place for an order there, so all that is done with that place goes one thing after the other. Nobody knows
+//! how a call ended that was cut off: what may have been done is looked for before it is done again.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use ring::digest;
+use tokio::sync::{Mutex, OwnedMutexGuard};
+use tracing::{debug, warn};
+use uuid::Uuid;
+
+use super::look::{Api, known};
+use super::{Failure, Tools};
+use crate::domain::command::Command;
+use crate::domain::id::{ExternalPosId, ExternalStoreId, IntentId, PosId, Timestamp};
+use crate::domain::order::{Order, Reason, Status};
+use crate::domain::posted::{Posted, QrData, Way};
+use crate::mercadopago::{ApiError, Intent, IntentStatus, NewInstoreOrder, NewIntent};
+
+/// Who works at the place of a POS. Others wait.
+#[derive(Default)]
+pub(super) struct Lanes(RefCell<HashMap<PosId, Arc<Mutex<()>>>>);
+
+pub(super) struct Lane<'a> {
+    lanes: &'a Lanes,
+    pos: PosId,
+    mutex: Arc<Mutex<()>>,
+    _guard: OwnedMutexGuard<()>,
+}
+
+impl Lanes {
+    pub(super) async fn enter(&self, pos: &PosId) -> Lane<'_> {
+        let mutex = self.0.borrow_mut().entry(pos.clone()).or_default().clone();
+        let guard = mutex.clone().lock_owned().await;
+        Lane {
+            lanes: self,
+            pos: pos.clone(),
+            mutex,
+            _guard: guard,
+        }
+    }
+}
+
+impl Drop for Lane<'_> {
+    fn drop(&mut self) {
+        // The map's, ours and the guard's: nobody else waits.
+        if Arc::strong_count(&self.mutex) == 3 {
+            self.lanes.0.borrow_mut().remove(&self.pos);
+        }
+    }
+}
+
+/// What became of an order that was to be brought there.
+enum Sent {
+    There {
+        intent: Option<IntentId>,
+        qr_data: Option<QrData>,
+    },
+    Refused(Reason),
+}
+
+/// Brings an order there, unless it has ended meanwhile. `tried`: it may be there already.
+pub(super) async fn send(
+    tools: &Tools,
+    api: &Api<'_>,
+    order: Arc<Order>,
+    tried: bool,
+    now: Timestamp,
+) -> Result<Arc<Order>, Failure> {
+    let Some(posted) = order.posted.as_deref() else {
+        return Ok(order);
+    };
+    let lane = tools.lanes.enter(&order.pos).await;
+    if !tools.is_open(&order) || order.expires_at <= now {
+        return Ok(order);
+    }
+    let sent = match &posted.way {
+        Way::Attended { pos, store } => put(api, &order, pos, store).await?,
+        Way::Intent { pos } => create(tools, api, &order, pos, tried).await?,
+    };
+    let reference = order.reference.clone();
+    let there = matches!(sent, Sent::There { .. });
+    let own = match &sent {
+        Sent::There { intent, .. } => intent.clone(),
+        Sent::Refused(_) => None,
+    };
+    let command = match sent {
+        Sent::There { intent, qr_data } => Command::Sent {
+            reference,
+            intent,
+            qr_data,
+        },
+        Sent::Refused(why) => Command::Rejected { reference, why },
+    };
+    let applied = tools.engine.submit(order.pos.clone(), command).await?;
+    let after = applied.order.unwrap_or_else(|| order.clone());
+    if there && !after.status.is_open() {
+        drop(lane);
+        // It ended while it was brought there: nobody else knows what the answer called it.
+        let posted = Posted {
+            intent: own,
+            ..posted.clone()
+        };
+        take_off(tools, api, &after, &posted).await?;
+    }
+    Ok(after)
+}
+
+async fn put(api: &Api<'_>, order: &Order, pos: &ExternalPosId, store: &ExternalStoreId) -> Result<Sent, Failure> {
+    let (title, description) = names(order);
+    let new = NewInstoreOrder {
+        external_reference: &order.reference,
+        title,
+        description,
+        notification_url: order.payee.notification_url.as_deref(),
+        expires_at: order.expires_at,
+        items: &order.content.items,
+        sponsor_id: order.payee.sponsor_id,
+    };
+    let put = api
+        .client
+        .put_order(api.token, order.payee.collector_id, store, pos, &new);
+    match api.errand(put).await {
+        Ok(()) => Ok(Sent::There {
+            intent: None,
+            qr_data: None,
+        }),
+        Err(error) => refused(error),
+    }
+}
+
+fn names(order: &Order) -> (&str, &str) {
+    let first = order.content.items.first();
+    (first.title.as_str(), first.description.as_str())
+}
+
+async fn create(
+    tools: &Tools,
+    api: &Api<'_>,
+    order: &Order,
+    pos: &ExternalPosId,
+    tried: bool,
+) -> Result<Sent, Failure> {
+    let (_, description) = names(order);
+    let new = NewIntent {
+        external_reference: &order.reference,
+        description,
+        items: &order.content.items,
+        sponsor_id: order.payee.sponsor_id,
+        qr: order.content.qr,
+    };
+    let make = || api.client.create_intent(api.token, pos, &new, key(order));
+    let mut made = api.errand(make()).await;
+    if is_queued(&made) && clear(tools, api, order).await? {
+        made = api.errand(make()).await;
+    }
+    match made {
+        Ok(intent) => Ok(there(intent)),
+        // An answer that was lost made it, and this one cannot tell us its name.
+        Err(error) if tried && has_status(&error, 409) => {
+            warn!(reference = %order.reference, %error, "the intent must be there since an earlier try: its name is not known");
+            Ok(Sent::There {
+                intent: None,
+                qr_data: None,
+            })
+        }
+        Err(ApiError::Nonsense { what }) => {
+            warn!(reference = %order.reference, %what, "the intent is there, but its name is not known");
+            Ok(Sent::There {
+                intent: None,
+                qr_data: None,
+            })
+        }
+        Err(error) => refused(error),
+    }
+}
+
+fn there(intent: Intent) -> Sent {
+    Sent::There {
+        qr_data: intent.qr_data.as_deref().and_then(|text| QrData::parse(text).ok()),
+        intent: Some(intent.id),
+    }
+}
+
+/// Another intent is in the place.
+fn is_queued(made: &Result<Intent, ApiError>) -> bool {
+    matches!(made, Err(error) if has_status(error, 409))
+}
+
+fn has_status(error: &ApiError, status: u16) -> bool {
+    error.complaint().is_some_and(|complaint| complaint.status == status)
+}
+
+/// If an earlier order of ours is in the place, it is taken off; whether there was one.
+async fn clear(tools: &Tools, api: &Api<'_>, order: &Order) -> Result<bool, Failure> {
+    let record = tools.engine.pos(&order.pos);
+    let last = record.as_ref().and_then(|record| record.pos.last.as_deref());
+    let Some((reference, _)) = last else { return Ok(false) };
+    let before = tools.engine.reader().order(reference.clone()).await?;
+    let intent = before.as_ref().and_then(|order| order.posted.as_ref()?.intent.as_ref());
+    match intent {
+        Some(id) => {
+            cancel_intent(api, id).await?;
+            Ok(true)
+        }
+        None => Ok(false),
+    }
+}
+
+/// A refusal for good is an outcome; anything else is to be tried again.
+fn refused(error: ApiError) -> Result<Sent, Failure> {
+    if error.may_pass() {
+        return Err(error.into());
+    }
+    let said = error.complaint().map_or_else(|| error.to_string(), ToString::to_string);
+    let unsaid = || Reason::tamed("Mercado Pago refused it").expect("plain text");
+    Ok(Sent::Refused(Reason::tamed(&said).unwrap_or_else(unsaid)))
+}
+
+/// How an order is at Mercado Pago after it was to be taken off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Left {
+    /// It cannot be paid any more, but by who has begun to.
+    Gone,
+    /// That is not known: its name is not, or Mercado Pago says that it goes on.
+    Unknown,
+}
+
+/// Takes an order off. Another one of ours that came into its place stays.
+pub(super) async fn take_off(tools: &Tools, api: &Api<'_>, order: &Order, posted: &Posted) -> Result<Left, Failure> {
+    let _lane = tools.lanes.enter(&order.pos).await;
+    match &posted.way {
+        Way::Attended { pos, .. } => {
+            let collector = order.payee.collector_id;
+            if tools.is_open(order) {
+                api.errand(api.client.delete_order(api.token, collector, pos)).await?;
+            } else if !tools.has_open(&order.pos) && is_there(api, order, pos).await? {
+                debug!(reference = %order.reference, "the order has ended and is still there: it is taken off");
+                api.errand(api.client.delete_order(api.token, collector, pos)).await?;
+            }
+            Ok(Left::Gone)
+        }
+        Way::Intent { .. } => match &posted.intent {
+            // Most that have ended are over: reading tells.
+            Some(id) if !tools.is_open(order) && !is_opened(api, id).await? => Ok(Left::Gone),
+            Some(id) => cancel_intent(api, id).await,
+            None => Ok(Left::Unknown),
+        },
+    }
+}
+
+async fn is_there(api: &Api<'_>, order: &Order, pos: &ExternalPosId) -> Result<bool, ApiError> {
+    let there = api
+        .errand(api.client.order(api.token, order.payee.collector_id, pos))
+        .await?;
+    let named = there.and_then(|there| there.external_reference);
+    Ok(named.is_some_and(|named| named.eq_ignore_ascii_case(order.reference.as_str())))
+}
+
+/// How an intent that is over answers is not documented: then it is read.
+async fn cancel_intent(api: &Api<'_>, id: &IntentId) -> Result<Left, Failure> {
+    match api.errand(api.client.cancel_intent(api.token, id)).await {
+        Ok(()) => Ok(Left::Gone),
+        Err(error) if error.may_pass() => Err(error.into()),
+        Err(error) => {
+            debug!(intent = %id, %error, "the intent cannot be canceled");
+            Ok(if is_opened(api, id).await? {
+                Left::Unknown
+            } else {
+                Left::Gone
+            })
+        }
+    }
+}
+
+/// Whether it can be paid still.
+async fn is_opened(api: &Api<'_>, id: &IntentId) -> Result<bool, ApiError> {
+    let intent = known(api.errand(api.client.intent(api.token, id)).await)?;
+    let is_over = |status| {
+        matches!(
+            status,
+            IntentStatus::Canceled | IntentStatus::Expired | IntentStatus::Closed
+        )
+    };
+    Ok(intent.is_some_and(|intent| !is_over(intent.status)))
+}
+
+/// One for each order: a reference that is counted anew after a new start with an empty folder must not meet an old one.
+fn key(order: &Order) -> Uuid {
+    let name = format!(
+        "surtidor intent {} {} {} {}",
+        order.reference,
+        order.pos,
+        order.created_at.0,
+        order.amount()
+    );
+    let digest = digest::digest(&digest::SHA256, name.as_bytes());
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&digest.as_ref()[..16]);
+    uuid::Builder::from_random_bytes(bytes).into_uuid()
+}
+
+impl Tools {
+    fn open(&self, pos: &PosId) -> Option<Arc<Order>> {
+        self.engine.pos(pos)?.pos.open.clone()
+    }
+
+    fn has_open(&self, pos: &PosId) -> bool {
+        self.open(pos).is_some()
+    }
+
+    fn is_open(&self, order: &Order) -> bool {
+        self.open(&order.pos)
+            .is_some_and(|open| open.reference.same(&order.reference))
+    }
+}
+
+impl Order {
+    /// Whether it may have been put at Mercado Pago and may be there still, although nobody is to pay it.
+    pub(super) fn may_linger(&self) -> bool {
+        self.posted.is_some() && !self.status.is_open() && self.status != Status::Rejected
+    }
+}
