@@ -12,6 +12,7 @@ mod disk;
 mod feed;
 mod flood;
 mod json;
+mod modes;
 mod money;
 mod notifications;
 mod orders;

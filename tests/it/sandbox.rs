@@ -1,7 +1,7 @@
 //! The simulated Mercado Pago against the facts that it was written from: by raw HTTP, since our own client is what it
 //! must be able to catch.
 
-mod api;
+mod calls;
 mod command;
 mod faults;
 mod flows;
@@ -13,9 +13,9 @@ use serde_json::Value;
 use surtidor::sandbox::{Attempt, Outcome, Payment, Place, Sandbox, Screen, Settings, Status, TEST_TOKEN};
 use tokio::net::TcpStream;
 
+use crate::support::api;
+pub use crate::support::api::{STORE, USER};
 use crate::support::http::{Reply, Wire, patiently};
-
-pub const USER: u64 = 178_106_235;
 
 /// A sandbox, and those who call it.
 pub struct Desk {
@@ -44,17 +44,11 @@ impl Desk {
 
     /// One call with the right token; an empty body is none.
     pub async fn call(&self, method: &str, target: &str, body: &str) -> Reply {
-        self.call_with(method, target, &format!("Authorization: Bearer {TEST_TOKEN}\r\n"), body)
-            .await
+        api::call(self.sandbox.address(), method, target, body).await
     }
 
     pub async fn call_with(&self, method: &str, target: &str, headers: &str, body: &str) -> Reply {
-        let mut wire = self.wire().await;
-        let length = body.len();
-        let request =
-            format!("{method} {target} HTTP/1.1\r\nHost: s\r\n{headers}Content-Length: {length}\r\n\r\n{body}");
-        wire.send(request.as_bytes()).await;
-        wire.reply().await
+        api::call_with(self.sandbox.address(), method, target, headers, body).await
     }
 
     /// A refund, asked for with a key.
@@ -72,22 +66,7 @@ impl Desk {
 
     /// A store with one POS; gives the POS as the API answered it.
     pub async fn pos(&self, external_id: &str, url: &str) -> Value {
-        let stores = self.get(&format!("/users/{USER}/stores/search?external_id=S1")).await;
-        if stores["paging"]["total"] == 0 {
-            let reply = self.call("POST", &format!("/users/{USER}/stores"), STORE).await;
-            assert_eq!(reply.status, 200, "{reply:?}");
-        }
-        let url = if url.is_empty() {
-            String::new()
-        } else {
-            format!(r#","url":"{url}""#)
-        };
-        let body = format!(
-            r#"{{"name":"Pump 4","fixed_amount":true,"category":473000,"external_store_id":"S1","external_id":"{external_id}"{url}}}"#
-        );
-        let reply = self.call("POST", "/pos", &body).await;
-        assert_eq!(reply.status, 200, "{reply:?}");
-        reply.json()
+        api::pos(self.sandbox.address(), external_id, url).await
     }
 
     /// A customer scans and sees an order; gives the scan.
@@ -107,11 +86,6 @@ impl Desk {
         self.sandbox.pay(attempt).await.unwrap()
     }
 }
-
-pub const STORE: &str = r#"{"name":"Station","external_id":"S1",
-    "business_hours":{"monday":[{"open":"08:00","close":"13:00"}]},
-    "location":{"street_number":"1","street_name":"Av. Uno","city_name":"Rosario","state_name":"Santa Fe",
-    "latitude":-32.95,"longitude":-60.64,"reference":"Corner"}}"#;
 
 pub fn place(url: &str) -> Place {
     Place::Url(url.to_owned())

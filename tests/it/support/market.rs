@@ -10,6 +10,7 @@ use surtidor::sandbox::{
     Account, Attempt, Flavour, Outcome, Payment, Place, Refund, Sandbox, Screen, Settings, Status, TEST_TOKEN,
 };
 
+use super::api;
 use super::http::patiently;
 use super::station::{CANARIES, Feed, Setup, Station};
 
@@ -60,9 +61,14 @@ impl Market {
 
     /// The same that makes no more calls than so many a second.
     pub async fn limited(settings: Settings, account: &str, calls_per_second: u32) -> Market {
-        let sandbox = Sandbox::start(settings).expect("the sandbox starts");
         let port = free_port();
         let public = format!("http://127.0.0.1:{port}");
+        let dashboard_url = settings.dashboard_url.clone();
+        let settings = Settings {
+            dashboard_url: dashboard_url.or(Some(format!("{public}/notifications/shop"))),
+            ..settings
+        };
+        let sandbox = Sandbox::start(settings).expect("the sandbox starts");
         let setup = Setup::default()
             .account(&format!(
                 "id = \"shop\"\ncollector_id = 178106235\nsite = \"MLA\"\n{account}"
@@ -85,6 +91,18 @@ impl Market {
     pub async fn register(&self, pos: &str) {
         let reply = self.station.register_as(pos, json!({"account": "shop"})).await;
         assert_eq!(reply, 201);
+    }
+
+    /// The same in another mode, and known at Mercado Pago under its own name.
+    pub async fn register_at(&self, pos: &str, mode: &str) {
+        api::pos(self.sandbox.address(), pos, "").await;
+        let more = json!({"account": "shop", "mode": mode, "external_store_id": "S1"});
+        assert_eq!(self.station.register_as(pos, more).await, 201);
+    }
+
+    /// Somebody in front of a POS of which Mercado Pago has the order.
+    pub async fn stand_at(&self, pos: &str) -> Customer<'_> {
+        self.scan_at(Place::Pos(pos.to_owned())).await
     }
 
     /// Puts an order of so many pesos on the POS.

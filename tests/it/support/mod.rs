@@ -1,5 +1,6 @@
 //! What the tests share.
 
+pub mod api;
 pub mod caller;
 pub mod dice;
 pub mod golden;

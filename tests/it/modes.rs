@@ -1,0 +1,237 @@
+//! Orders that we put at Mercado Pago: in the attended model and as intents, each the same to the controller.
+
+use serde_json::{Value, json};
+use surtidor::sandbox::{Chance, Faults, Status};
+
+use crate::support::api;
+use crate::support::market::Market;
+use crate::support::station::Feed;
+
+const MODES: [&str; 2] = ["attended", "intent"];
+
+/// A market with one POS of the mode, and its feed.
+async fn market(mode: &str) -> (Market, Feed) {
+    let market = Market::open().await;
+    market.register_at("PUMP4", mode).await;
+    let feed = market.feed().await;
+    (market, feed)
+}
+
+async fn sent(market: &Market, feed: &mut Feed, reference: &str, amount: &str) -> Value {
+    market.push("PUMP4", reference, amount).await;
+    let sending = feed.until("order_sending").await.data;
+    assert_eq!(sending["external_reference"], reference);
+    feed.until("order_sent").await.data
+}
+
+#[tokio::test]
+async fn an_order_is_sent_and_paid() {
+    for mode in MODES {
+        let (market, mut feed) = market(mode).await;
+        let order =
+            json!({"external_reference": "T-1", "amount": "18525.50", "title": "SUPER", "metadata": {"nozzle": 4}});
+        let pushed = market.station.push("PUMP4", &order).await;
+        assert_eq!(pushed.status, 201);
+        assert_eq!(pushed.json()["status"], "sending", "{mode}");
+        let sent = feed.until("order_sent").await.data;
+        assert_eq!(sent["metadata"], json!({"nozzle": 4}));
+        assert_eq!(sent["intent"].is_string(), mode == "intent");
+        assert_eq!(market.station.status("T-1").await, "ready");
+        assert_eq!(market.station.pos("PUMP4").await["state"], "ready");
+        assert_eq!(
+            market.station.poll("PUMP4").await.json()["error"]["type"],
+            "unavailable"
+        );
+        let customer = market.stand_at("PUMP4").await;
+        let payment = customer.pay().await;
+        let paid = feed.until("order_paid").await.data;
+        assert_eq!(paid["payments"][0]["id"], payment.id, "{mode}");
+        assert_eq!(paid["payments"][0]["merchant_order"], customer.merchant_order);
+        let order = market.station.order("T-1").await;
+        assert_eq!((&order["status"], &order["mode"]), (&json!("paid"), &json!(mode)));
+        market.no_violations().await;
+    }
+}
+
+#[tokio::test]
+async fn a_cancel_is_confirmed_by_mercado_pago() {
+    for mode in MODES {
+        let (market, mut feed) = market(mode).await;
+        sent(&market, &mut feed, "T-1", "100").await;
+        assert_eq!(market.station.cancel("PUMP4").await, 204, "{mode}");
+        feed.until("order_canceling").await;
+        assert_eq!(feed.until("order_canceled").await.data["external_reference"], "T-1");
+        assert_eq!(market.station.cancel("PUMP4").await, 204, "again");
+        // The place is free.
+        sent(&market, &mut feed, "T-2", "50").await;
+        market.stand_at("PUMP4").await.pay().await;
+        assert_eq!(feed.until("order_paid").await.data["external_reference"], "T-2");
+        let late = market.station.cancel("PUMP4").await;
+        assert_eq!((late.status, late.json()["code"].clone()), (409, json!("order_paid")));
+        market.no_violations().await;
+    }
+}
+
+#[tokio::test]
+async fn a_cancel_that_comes_too_late_finds_the_payment() {
+    for mode in MODES {
+        let faults = Faults {
+            lose: Chance::one_in(1),
+            ..Faults::default()
+        };
+        let (market, mut feed) = market(mode).await;
+        market.sandbox.set_faults(faults).await.expect("it runs");
+        sent(&market, &mut feed, "T-1", "100").await;
+        market.stand_at("PUMP4").await.pay().await;
+        let late = market.station.cancel("PUMP4").await;
+        assert_eq!(
+            (late.status, late.json()["code"].clone()),
+            (409, json!("order_paid")),
+            "{mode}"
+        );
+        feed.until("order_paid").await;
+    }
+}
+
+#[tokio::test]
+async fn what_mercado_pago_does_not_take_is_told_in_its_words() {
+    for mode in MODES {
+        let market = Market::open().await;
+        let more = json!({"account": "shop", "mode": mode, "external_store_id": "S1"});
+        assert_eq!(market.station.register_as("NOWHERE", more).await, 201);
+        let mut feed = market.feed().await;
+        market.push("NOWHERE", "T-1", "100").await;
+        let rejected = feed.until("order_rejected").await.data;
+        let why = rejected["reason"].as_str().expect("words");
+        assert!(why.contains("404") && why.contains("no such point of sale"), "{why}");
+        let order = market.station.order("T-1").await;
+        assert_eq!(
+            (&order["status"], order["reason"].as_str()),
+            (&json!("rejected"), Some(why))
+        );
+
+        let path = "/v1/pos/NOWHERE/order?wait=10";
+        let waited = market.station.put(path, json!({"amount": 5, "title": "S"})).await;
+        assert_eq!(
+            (waited.status, waited.json()["code"].clone()),
+            (422, json!("order_rejected"))
+        );
+        assert!(
+            waited.json()["detail"]
+                .as_str()
+                .expect("words")
+                .contains("no such point of sale")
+        );
+    }
+}
+
+#[tokio::test]
+async fn who_waits_is_answered_when_it_is_there() {
+    for mode in MODES {
+        let (market, mut feed) = market(mode).await;
+        let path = "/v1/pos/PUMP4/order?wait=10";
+        let order = json!({"external_reference": "T-1", "amount": 5, "title": "S"});
+        let waited = market.station.put(path, &order).await;
+        assert_eq!(
+            (waited.status, waited.json()["status"].clone()),
+            (201, json!("ready")),
+            "{mode}"
+        );
+        let again = market.station.put(path, &order).await;
+        assert_eq!((again.status, again.json()["status"].clone()), (200, json!("ready")));
+        feed.until("order_sent").await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_there_in_time_is_canceled_before_that_is_said() {
+    for mode in MODES {
+        let (market, mut feed) = market(mode).await;
+        let faults = Faults {
+            slow: std::time::Duration::from_secs(3),
+            ..Faults::default()
+        };
+        market.sandbox.set_faults(faults).await.expect("it runs");
+        let path = "/v1/pos/PUMP4/order?wait=1";
+        let order = json!({"external_reference": "T-1", "amount": 5, "title": "S"});
+        let waited = market.station.put(path, &order).await;
+        assert_eq!(
+            (waited.status, waited.json()["code"].clone()),
+            (504, json!("order_not_sent")),
+            "{mode}"
+        );
+        assert_eq!(market.station.status("T-1").await, "canceled");
+        feed.until("order_canceled").await;
+        // It came there nevertheless, and is taken off again.
+        market.sandbox.set_faults(Faults::default()).await.expect("it runs");
+        let order = json!({"external_reference": "T-2", "amount": 7, "title": "S"});
+        assert_eq!(market.station.put("/v1/pos/PUMP4/order?wait=20", &order).await, 201);
+        let customer = market.stand_at("PUMP4").await;
+        customer.pay().await;
+        assert_eq!(feed.until("order_paid").await.data["external_reference"], "T-2");
+    }
+}
+
+#[tokio::test]
+async fn one_is_replaced_and_its_place_taken() {
+    for mode in MODES {
+        let (market, mut feed) = market(mode).await;
+        sent(&market, &mut feed, "T-1", "100").await;
+        let order = json!({"external_reference": "T-2", "amount": 7, "title": "S"});
+        assert_eq!(market.station.replace("PUMP4", &order).await, 201);
+        assert_eq!(feed.until("order_replaced").await.data["external_reference"], "T-1");
+        assert_eq!(
+            feed.until("order_sent").await.data["external_reference"],
+            "T-2",
+            "{mode}"
+        );
+        market.stand_at("PUMP4").await.pay().await;
+        assert_eq!(feed.until("order_paid").await.data["external_reference"], "T-2");
+        market.no_violations().await;
+    }
+}
+
+#[tokio::test]
+async fn one_that_expires_is_taken_off() {
+    for mode in MODES {
+        let (market, mut feed) = market(mode).await;
+        let order = json!({"external_reference": "T-1", "amount": 7, "title": "S", "expires_in_seconds": 2});
+        assert_eq!(market.station.push("PUMP4", &order).await, 201);
+        let sent = feed.until("order_sent").await.data;
+        assert_eq!(feed.until("order_expired").await.data["external_reference"], "T-1");
+        let target = match mode {
+            "intent" => format!(
+                "/instore-api/integrations/v1/intents/{}/qr",
+                sent["intent"].as_str().expect("an id")
+            ),
+            _ => format!("/instore/qr/seller/collectors/{}/pos/PUMP4/orders", api::USER),
+        };
+        let there = api::call(market.sandbox.address(), "GET", &target, "").await;
+        match mode {
+            "intent" => assert_eq!(there.json()["status"], "CANCELED"),
+            _ => assert_eq!(there.status, 404),
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_intent_whose_payment_is_rejected_is_over() {
+    let (market, mut feed) = market("intent").await;
+    sent(&market, &mut feed, "T-1", "100").await;
+    let rejected = market.stand_at("PUMP4").await.attempt(Status::Rejected, None).await;
+    assert_eq!(feed.until("payment_rejected").await.data["payment"], rejected.id);
+    assert_eq!(feed.until("order_canceled").await.data["reason"], "not_paid");
+}
+
+#[tokio::test]
+async fn an_intent_may_have_a_code_of_its_own() {
+    let (market, mut feed) = market("intent").await;
+    let order = json!({"external_reference": "T-1", "amount": 7, "title": "S", "qr": "dynamic"});
+    assert_eq!(market.station.push("PUMP4", &order).await, 201);
+    let sent = feed.until("order_sent").await.data;
+    assert!(
+        sent["qr_data"].as_str().expect("a code").starts_with("00020101"),
+        "{sent}"
+    );
+    assert_eq!(market.station.order("T-1").await["qr_data"], sent["qr_data"]);
+}
