@@ -104,7 +104,7 @@ static int was_paid(void) {
             sscanf(member(event, "seq"), "%llu", &sale.heard);
             int ours = !strcmp(whose, sale.reference);
             if (ours || !strcmp(type, "late_payment")) printf("%s %.*s\n", type, (int)(past(event) - event), event);
-            if (ours && !strcmp(type, "payment_rejected")) puts("the customer may try again");
+            if (ours && !strcmp(type, "payment_rejected")) puts("the customer may try again, unless it ends");
             if (ours && !strcmp(type, "order_paid")) return 1;
             if (ours && strstr("order_rejected order_expired order_canceled order_replaced", type)) return 0;
         }

@@ -13,7 +13,7 @@ import http.client, itertools, json, os, signal, socket, sys, time, uuid
 FILLING = RELEASING = 1  # Seconds. Here stands the machine itself: its counter, its valve, its spiral.
 
 ENDINGS = ["order_paid", "order_rejected", "order_expired", "order_canceled", "order_replaced"]
-NEWS = {"payment_rejected": "the customer may try again", "late_payment": "that sale had ended, nothing is released"}
+NEWS = {"payment_rejected": "the customer may try again, unless it ends", "late_payment": "nothing is released for it"}
 
 
 class Refused(Exception):

@@ -7,17 +7,19 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread;
+use std::time::Instant;
 
 use serde_json::{Value, json};
-use surtidor::sandbox::{Attempt, Outcome, Place, Sandbox, Screen, Status, TEST_SECRET, TEST_TOKEN};
+use surtidor::sandbox::{Attempt, Outcome, Place, Sandbox, Screen, Settings, Status, TEST_SECRET, TEST_TOKEN};
 use tempfile::TempDir;
 
 use crate::chaos::steady_port;
+use crate::sandbox::{STORE, USER};
 use crate::support::NOBODY;
 use crate::support::dice::Dice;
 use crate::support::http::patiently;
 use crate::support::market::hurried;
-use crate::support::process::{self, Server, WAIT, all_events, folder_in_memory, on, skip, text};
+use crate::support::process::{self, Client, Server, WAIT, all_events, folder_in_memory, on, skip, text};
 
 /// A program, and what it is called here; its point of sale has the same name.
 pub struct Example {
@@ -162,28 +164,55 @@ pub struct Shop {
     folder: TempDir,
     sandbox: Sandbox,
     server: Option<Server>,
+    mode: &'static str,
     /// Where it is polled and notified: the same over all restarts.
     public: String,
 }
 
 impl Shop {
     /// Open for business, with a point of sale for each example.
-    pub fn open(mode: &str) -> Shop {
+    pub fn open(mode: &'static str) -> Shop {
+        let public = format!("127.0.0.1:{}", steady_port(&mut Dice::by_chance()));
+        let settings = Settings {
+            // What is told of intents is told there.
+            dashboard_url: Some(format!("http://{public}/notifications/main")),
+            ..hurried()
+        };
         let mut shop = Shop {
             folder: folder_in_memory(),
-            sandbox: Sandbox::start(hurried()).expect("the sandbox starts"),
+            sandbox: Sandbox::start(settings).expect("the sandbox starts"),
             server: None,
-            public: format!("127.0.0.1:{}", steady_port(&mut Dice::by_chance())),
+            mode,
+            public,
         };
         shop.configure();
         shop.start();
-        for Example { name, .. } in examples() {
-            let keys = json!({"locationId": "1", "positionId": name});
-            let body = json!({"keys": keys, "mode": mode, "name": "Máquina «1»"}).to_string();
-            let reply = shop.server().controller().ask("PUT", &format!("/v1/pos/{name}"), &body);
-            reply.expect("it runs").expect(201);
-        }
+        shop.at_mercado_pago(&format!("/users/{USER}/stores"), STORE);
+        examples().iter().for_each(|example| shop.set_up(example.name));
         shop
+    }
+
+    /// A point of sale, at Mercado Pago and here.
+    fn set_up(&self, name: &str) {
+        let url = format!("http://{}/pay-mp?locationId=1&positionId={name}", self.public);
+        let there =
+            json!({"name": name, "fixed_amount": true, "external_store_id": "S1", "external_id": name, "url": url});
+        self.at_mercado_pago("/pos", &there.to_string());
+        let here = json!({"mode": self.mode, "name": "Máquina «1»", "external_id": name, "external_store_id": "S1",
+            "keys": {"locationId": "1", "positionId": name}});
+        let mut controller = self.server().controller();
+        let reply = controller.ask("PUT", &format!("/v1/pos/{name}"), &here.to_string());
+        reply.expect("it runs").expect(201);
+    }
+
+    fn at_mercado_pago(&self, path: &str, body: &str) {
+        let mut client = Client::tcp(self.sandbox.address()).expect("it listens");
+        let length = body.len();
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nHost: m\r\nAuthorization: Bearer {TEST_TOKEN}\r\nContent-Length: {length}\r\n\r\n{body}"
+        );
+        client.send(&request).expect("it listens");
+        client.reply().expect("it answers").expect(200);
     }
 
     fn configure(&self) {
@@ -238,8 +267,8 @@ impl Shop {
 
     /// A telephone that shows the order.
     pub async fn scan(&self, sale: &Program) -> u64 {
-        let url = format!("http://{}/pay-mp?locationId=1&positionId={}", self.public, sale.pos());
-        let phone = self.sandbox.scan(Place::Url(url)).await.expect("a place");
+        let place = Place::Pos(sale.pos().to_owned());
+        let phone = self.sandbox.scan(place).await.expect("a place");
         let shown = patiently(self.sandbox.shown(phone)).await.expect("an order is shown");
         assert!(matches!(shown.screen, Screen::Order(_)), "{shown:?}");
         phone
@@ -256,6 +285,14 @@ impl Shop {
 
     // --- what became of it ------------------------------------------------------------------------------------------
 
+    /// What the feed tells once an order can be paid.
+    pub fn ready(&self) -> &'static str {
+        match self.mode {
+            "unattended" => "order_ready",
+            _ => "order_sent",
+        }
+    }
+
     pub fn get(&self, path: &str) -> String {
         self.server().controller().get(path).expect("it runs").expect(200).body
     }
@@ -270,16 +307,16 @@ impl Shop {
 
     /// Waits until the feed tells it of the point of sale.
     pub fn hears(&self, pos: &str, kind: &str) {
-        let mut after = 0;
-        loop {
-            let page = self.json(&format!("/v1/events?pos={pos}&after={after}&wait=30"));
+        let (mut after, deadline) = (0, Instant::now() + 2 * WAIT);
+        while Instant::now() < deadline {
+            let page = self.json(&format!("/v1/events?pos={pos}&after={after}&wait=10"));
             let events = page["events"].as_array().expect("events");
-            assert!(!events.is_empty(), "{pos}: no {kind} within 30 s");
             if events.iter().any(|event| text(event, "type") == kind) {
                 return;
             }
             after = page["next"].as_u64().expect("a number");
         }
+        panic!("{pos}: no {kind}: {:?}", self.kinds(pos));
     }
 
     /// The types of all events of the point of sale.
