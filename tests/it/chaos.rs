@@ -154,7 +154,7 @@ async fn in_chaos_every_order_ends_right() {
 }
 
 /// Below those that the system gives to outgoing connections: else one of them may have it while the server is away.
-fn steady_port(dice: &mut Dice) -> u16 {
+pub fn steady_port(dice: &mut Dice) -> u16 {
     let mut tries = std::iter::repeat_with(|| 20_000 + dice.below(12_000) as u16);
     let is_free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
     tries.find(is_free).expect("one is free")

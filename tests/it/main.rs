@@ -9,6 +9,7 @@ mod control;
 mod crash;
 mod demo;
 mod disk;
+mod examples;
 mod feed;
 mod flood;
 mod json;

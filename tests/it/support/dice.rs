@@ -11,9 +11,14 @@ impl Dice {
     /// From `SURTIDOR_SEED`, or by chance; printed either way.
     pub fn from_seed() -> Dice {
         let given = std::env::var("SURTIDOR_SEED").ok().and_then(|seed| seed.parse().ok());
-        let seed = given.unwrap_or_else(|| RandomState::new().build_hasher().finish());
-        say(&format!("SURTIDOR_SEED={seed}"));
-        Dice(seed)
+        let dice = given.map_or_else(Dice::by_chance, Dice);
+        say(&format!("SURTIDOR_SEED={}", dice.0));
+        dice
+    }
+
+    /// Where nobody needs the same again.
+    pub fn by_chance() -> Dice {
+        Dice(RandomState::new().build_hasher().finish())
     }
 
     pub fn below(&mut self, limit: u64) -> u64 {
