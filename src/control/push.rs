@@ -42,10 +42,13 @@ impl Settings {
             let detail = format!("account {} is not configured any more", registration.account);
             Problem::new(StatusCode::BAD_REQUEST, "account_unknown", detail)
         })?;
-        serves(&account, registration.mode)?;
         let terms = read::Terms::of(&account, registration.mode);
         let (reference, content) = read::order(&json::body(&bytes)?, &terms)?;
         let reference = reference.unwrap_or_else(new_reference);
+        if let Err(problem) = serves(&account, registration.mode) {
+            // One that is recorded already is told of, whatever the account may do now.
+            self.order(reference.as_str()).await.map_err(|_| problem)?;
+        }
         let push = Push {
             payee: self.payee(&account, &reference),
             reference,

@@ -73,7 +73,7 @@ pub(super) async fn send(
     let Some(posted) = order.posted.as_deref() else {
         return Ok(order);
     };
-    let lane = tools.lanes.enter(&order.pos).await;
+    let _lane = tools.lanes.enter(&order.pos).await;
     if !tools.is_open(&order) || order.expires_at <= now {
         return Ok(order);
     }
@@ -98,13 +98,12 @@ pub(super) async fn send(
     let applied = tools.engine.submit(order.pos.clone(), command).await?;
     let after = applied.order.unwrap_or_else(|| order.clone());
     if there && !after.status.is_open() {
-        drop(lane);
         // It ended while it was brought there: nobody else knows what the answer called it.
         let posted = Posted {
             intent: own,
             ..posted.clone()
         };
-        take_off(tools, api, &after, &posted).await?;
+        remove(tools, api, &after, &posted).await?;
     }
     Ok(after)
 }
@@ -232,6 +231,10 @@ pub(super) enum Left {
 /// Takes an order off. Another one of ours that came into its place stays.
 pub(super) async fn take_off(tools: &Tools, api: &Api<'_>, order: &Order, posted: &Posted) -> Result<Left, Failure> {
     let _lane = tools.lanes.enter(&order.pos).await;
+    remove(tools, api, order, posted).await
+}
+
+async fn remove(tools: &Tools, api: &Api<'_>, order: &Order, posted: &Posted) -> Result<Left, Failure> {
     match &posted.way {
         Way::Attended { pos, .. } => {
             let collector = order.payee.collector_id;

@@ -202,6 +202,8 @@ fn ending(order: &Order, intent: Option<IntentNow>, left: Option<Left>) -> Optio
     match intent {
         Some(IntentNow::Canceled | IntentNow::Expired | IntentNow::Unpaid) if order.is_canceling() => withdrawn(None),
         Some(IntentNow::Expired) => Some(Command::Expire { reference }),
+        // Because its time is up, it was canceled by us.
+        Some(IntentNow::Canceled) if left.is_some() => None,
         Some(IntentNow::Canceled) => withdrawn(Some(CancelReason::AtMercadoPago)),
         // It is final, so the customer cannot try again.
         Some(IntentNow::Unpaid) => withdrawn(Some(CancelReason::NotPaid)),
