@@ -14,6 +14,7 @@ mod flood;
 mod json;
 mod money;
 mod notifications;
+mod oauth;
 mod orders;
 mod payments;
 mod poll;
