@@ -21,6 +21,7 @@ use crate::admin::{Admin, Probe};
 use crate::clock::Clock;
 use crate::config::{self, Config, Secret};
 use crate::control::{self, BindError, Control};
+use crate::domain::id::AccountId;
 use crate::engine::{self, Accounts, Condition, Engine, Parts, Writer};
 use crate::limits;
 use crate::link::{self, Bell, Keeper, Reloads, StoreError};
@@ -233,7 +234,7 @@ impl App {
                 calls_per_second: calls_per_second.clone(),
             },
             keeper,
-            probe: probe(&engine, poll.counts(), poll.watch()),
+            probe: probe(&engine, accounts.clone(), poll.counts(), poll.watch()),
             settings: control::Settings {
                 engine: engine.clone(),
                 accounts: accounts.clone(),
@@ -358,7 +359,12 @@ fn set(gauge: &metrics::Gauge, value: u64) {
     gauge.set(value as f64);
 }
 
-fn probe(engine: &Engine, counts: Arc<Counts>, is_whole: impl Fn() -> bool + Send + Sync + 'static) -> Probe {
+fn probe(
+    engine: &Engine,
+    accounts: Arc<Accounts>,
+    counts: Arc<Counts>,
+    is_whole: impl Fn() -> bool + Send + Sync + 'static,
+) -> Probe {
     let (followers, lag) = (gauge!("surtidor_feed_followers"), gauge!("surtidor_feed_lag_entries"));
     let feed = engine.feed().clone();
     let condition = engine.condition();
@@ -378,11 +384,20 @@ fn probe(engine: &Engine, counts: Arc<Counts>, is_whole: impl Fn() -> bool + Sen
         ready: Box::new(move || ready(true)),
         healthy: Box::new(move || {
             if is_whole() {
-                well(false)
+                Ok(with_cut_links(well(false)?, &accounts.cut()))
             } else {
                 Err("a poll thread has ended".into())
             }
         }),
+    }
+}
+
+/// The others go on, so this is no illness of the server.
+fn with_cut_links(well: &str, cut: &[AccountId]) -> String {
+    let names: Vec<_> = cut.iter().map(AccountId::to_string).collect();
+    match names.len() {
+        0 => well.to_owned(),
+        _ => format!("{well}, but Mercado Pago refuses the links of: {}", names.join(", ")),
     }
 }
 

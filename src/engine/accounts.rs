@@ -74,6 +74,13 @@ impl Accounts {
             .map_or(Link::Unconfigured, |entry| entry.link.clone())
     }
 
+    /// Those whose link is cut.
+    pub fn cut(&self) -> Vec<AccountId> {
+        let accounts = self.0.load();
+        let cut = accounts.iter().filter(|(_, entry)| matches!(entry.link, Link::Cut(_)));
+        cut.map(|(id, _)| id.clone()).collect()
+    }
+
     /// Those with a link of which this is true.
     pub fn linked(&self, is_meant: impl Fn(&Account) -> bool) -> Vec<AccountId> {
         let accounts = self.0.load();

@@ -288,11 +288,22 @@ async fn a_cut_link_stops_its_account_alone_until_a_new_consent() {
     );
     until(|| says_linked(&server, "shop", 0));
     assert!(says_linked(&server, "kiosk", 1));
+    let health = |server: &Server| {
+        Client::tcp(server.admin)
+            .unwrap()
+            .get("/healthz")
+            .unwrap()
+            .expect(200)
+            .body
+    };
+    assert_eq!(health(&server), "well, but Mercado Pago refuses the links of: shop\n");
+    assert_eq!(server.ready().unwrap().body, "ready\n", "the other sells");
     std::fs::write(folder.path().join("shop"), consent(&sandbox, SHOP).await).expect("the folder is ours");
     server.signal("HUP");
     let line = server.says("the link was refreshed");
     assert!(line.contains("account=shop"), "{line}");
     until(|| says_linked(&server, "shop", 1));
+    assert_eq!(health(&server), "well\n");
     no_secret(&metrics(&server));
     let ended = server.stop();
     assert_eq!(ended.code, Some(0));
@@ -385,4 +396,60 @@ async fn tokens_that_cannot_be_read_stop_the_start_and_stay() {
     std::fs::write(&file, whole).expect("it is ours");
     let server = process::on(folder.path()).start();
     assert!(says_linked(&server, "shop", 1));
+}
+
+#[tokio::test]
+async fn tokens_that_cannot_be_written_are_not_used_before_they_are() {
+    let folder = folder();
+    let sandbox = mercado_pago(HALF_A_YEAR, |_| {});
+    configure(folder.path(), &sandbox, 0);
+    for (name, seller) in [("shop", SHOP), ("kiosk", KIOSK)] {
+        std::fs::write(folder.path().join(name), consent(&sandbox, seller).await).expect("the folder is ours");
+    }
+    let hindrance = folder.path().join("data/oauth/shop.json.new/full");
+    std::fs::create_dir_all(&hindrance).expect("the folder is ours");
+    let mut server = process::on(folder.path()).start();
+    let line = server.says("cannot be kept");
+    assert!(line.contains("account=shop"), "{line}");
+    until(|| says_linked(&server, "kiosk", 1));
+    assert!(says_linked(&server, "shop", 0));
+    let asked = refreshes(&sandbox).await;
+    std::fs::remove_dir_all(hindrance.parent().expect("a folder")).expect("it is ours");
+    until(|| says_linked(&server, "shop", 1));
+    assert_eq!(refreshes(&sandbox).await, asked, "what came is what is kept");
+}
+
+#[tokio::test]
+async fn the_sandbox_gives_and_refuses_tokens_as_documented() {
+    let sandbox = mercado_pago(HALF_A_YEAR, |_| {});
+    let refresh = consent(&sandbox, SHOP).await;
+    let with = |member: &str, value: &str| {
+        let mut body = json!({"client_id": "7910800073137785", "client_secret": TEST_CLIENT_SECRET,
+            "grant_type": "refresh_token", "refresh_token": refresh});
+        body[member] = json!(value);
+        body
+    };
+    for (body, error) in [
+        (with("client_secret", "another"), "invalid_client"),
+        (with("client_id", "1"), "invalid_client"),
+        (with("grant_type", "password"), "unsupported_grant_type"),
+        (with("refresh_token", "another"), "invalid_grant"),
+        (json!({"client_secret": TEST_CLIENT_SECRET}), "invalid_request"),
+    ] {
+        let (status, said) = ask(&sandbox, body).await;
+        assert_eq!(
+            (status, &said["error"], &said["status"]),
+            (400, &json!(error), &json!(400)),
+            "{said}"
+        );
+    }
+    let (status, tokens) = ask(&sandbox, with("grant_type", "refresh_token")).await;
+    assert_eq!((status, &tokens["expires_in"]), (200, &json!(HALF_A_YEAR)));
+    assert!(
+        tokens["access_token"].as_str().unwrap().ends_with("-178106235") && tokens["refresh_token"] != json!(refresh)
+    );
+    sandbox.unlink(SHOP).await.expect("there was a link");
+    let (_, said) = ask(&sandbox, with("grant_type", "refresh_token")).await;
+    assert_eq!(said["error"], "invalid_grant");
+    assert!(sandbox.unlink(SHOP).await.is_err() && sandbox.consent(1).await.is_err());
 }
