@@ -21,8 +21,10 @@ use crate::admin::{Admin, Probe};
 use crate::clock::Clock;
 use crate::config::{self, Config, Secret};
 use crate::control::{self, BindError, Control};
+use crate::domain::id::AccountId;
 use crate::engine::{self, Accounts, Condition, Engine, Parts, Writer};
 use crate::limits;
+use crate::link::{self, Bell, Keeper, Reloads, StoreError};
 use crate::log::{Log, LogError, OpenError};
 use crate::mercadopago::{self, Client};
 use crate::net::listen::{Sharing, tcp, tcp_shared};
@@ -50,6 +52,8 @@ pub enum StartError {
     },
     #[error("control.socket: {0}")]
     Socket(#[from] BindError),
+    #[error("the tokens of an account's link: {0}")]
+    Link(#[from] StoreError),
     #[error("cannot start a thread: {0}")]
     Thread(#[from] io::Error),
 }
@@ -80,6 +84,15 @@ impl From<LogError> for StartError {
     }
 }
 
+/// Why the old configuration stays.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    #[error("these keys cannot change while running: {}", .0.join(", "))]
+    Fixed(Vec<String>),
+    #[error("the tokens of an account's link: {0}")]
+    Link(#[from] StoreError),
+}
+
 /// Where a running server listens.
 #[derive(Debug, Clone)]
 pub struct Addresses {
@@ -94,6 +107,7 @@ pub struct App {
     addresses: Addresses,
     config: Mutex<Config>,
     accounts: Arc<Accounts>,
+    links: Reloads,
     engine: Engine,
     seats: Arc<Seats>,
     calls_per_second: Arc<AtomicU32>,
@@ -107,6 +121,7 @@ pub struct App {
 struct Faces {
     engine: Engine,
     tracker: Tracker,
+    keeper: Keeper,
     rings: mpsc::Receiver<Ring>,
     clock: Clock,
     settings: control::Settings,
@@ -143,6 +158,21 @@ impl App {
         let accounts = Arc::new(Accounts::new(&config.accounts));
         let (table, rings) = table(&config);
         let log = Log::open(&config.data.dir, &config.poll.keys.join(","))?;
+        // While the log's lock is held: no other process writes tokens there.
+        let known = link::load(&config.data.dir, &config.accounts)?;
+        let bell = Bell::new(accounts.clone());
+        let client = {
+            let bell = bell.clone();
+            Client::reporting(&config.mercadopago.base_url, move |token| bell.token(token))
+        };
+        let parts = link::Parts {
+            data: &config.data.dir,
+            accounts: accounts.clone(),
+            client: client.clone(),
+            clock: clock.clone(),
+            bell: bell.clone(),
+        };
+        let (keeper, links) = Keeper::new(parts, known);
         let seal = Arc::new(Seal::new(&log.seal_key()?));
         let reader = log.reader()?;
         let (engine, writer) = Engine::start(Parts {
@@ -190,6 +220,7 @@ impl App {
                 inbox: engine.inbox().clone(),
                 accounts: accounts.clone(),
                 seal: seal.clone(),
+                bell,
             }),
         };
         let poll = poll::start(poll_listeners, settings, &stopping)?;
@@ -198,11 +229,12 @@ impl App {
             tracker: Tracker {
                 engine: engine.clone(),
                 accounts: accounts.clone(),
-                client: Client::new(&config.mercadopago.base_url),
+                client,
                 clock: clock.clone(),
                 calls_per_second: calls_per_second.clone(),
             },
-            probe: probe(&engine, poll.counts(), poll.watch()),
+            keeper,
+            probe: probe(&engine, accounts.clone(), poll.counts(), poll.watch()),
             settings: control::Settings {
                 engine: engine.clone(),
                 accounts: accounts.clone(),
@@ -227,6 +259,7 @@ impl App {
             addresses,
             config: Mutex::new(config),
             accounts,
+            links,
             seats,
             calls_per_second,
             engine,
@@ -247,16 +280,19 @@ impl App {
     }
 
     /// Takes over what can change while running, or nothing. The error names the keys that cannot.
-    pub async fn reload(&self, new: Config) -> Result<(), Vec<String>> {
-        {
+    pub async fn reload(&self, new: Config) -> Result<(), ReloadError> {
+        let known = {
             let mut config = self.config.lock().unwrap_or_else(PoisonError::into_inner);
-            config::reloadable(&config, &new)?;
+            config::reloadable(&config, &new).map_err(ReloadError::Fixed)?;
+            let known = link::load(&new.data.dir, &new.accounts)?;
             *config = new.clone();
-        }
+            known
+        };
         warn_of_missing_tokens(&new);
         self.seats.set_max(new.poll.connections);
         self.calls_per_second.store(new.mercadopago.calls_per_second, Relaxed);
         self.accounts.replace(&new.accounts);
+        self.links.tell(known).await;
         self.engine.accounts_changed().await;
         Ok(())
     }
@@ -281,7 +317,8 @@ fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartEr
 }
 
 fn warn_of_missing_tokens(config: &Config) {
-    for account in config.accounts.iter().filter(|account| account.access_token.is_none()) {
+    let mute = |account: &&config::Account| account.access_token.is_none() && account.oauth.is_none();
+    for account in config.accounts.iter().filter(mute) {
         let account = &account.id;
         tracing::warn!(%account, "no access token: Mercado Pago is not asked, so none of its orders becomes paid");
     }
@@ -306,6 +343,7 @@ fn describe() {
     notify::describe();
     control::describe();
     engine::describe();
+    link::describe();
     mercadopago::describe();
     tracker::describe();
     describe_gauge!("surtidor_feed_followers", "Event streams and long polls that are open.");
@@ -321,7 +359,12 @@ fn set(gauge: &metrics::Gauge, value: u64) {
     gauge.set(value as f64);
 }
 
-fn probe(engine: &Engine, counts: Arc<Counts>, is_whole: impl Fn() -> bool + Send + Sync + 'static) -> Probe {
+fn probe(
+    engine: &Engine,
+    accounts: Arc<Accounts>,
+    counts: Arc<Counts>,
+    is_whole: impl Fn() -> bool + Send + Sync + 'static,
+) -> Probe {
     let (followers, lag) = (gauge!("surtidor_feed_followers"), gauge!("surtidor_feed_lag_entries"));
     let feed = engine.feed().clone();
     let condition = engine.condition();
@@ -341,11 +384,20 @@ fn probe(engine: &Engine, counts: Arc<Counts>, is_whole: impl Fn() -> bool + Sen
         ready: Box::new(move || ready(true)),
         healthy: Box::new(move || {
             if is_whole() {
-                well(false)
+                Ok(with_cut_links(well(false)?, &accounts.cut()))
             } else {
                 Err("a poll thread has ended".into())
             }
         }),
+    }
+}
+
+/// The others go on, so this is no illness of the server.
+fn with_cut_links(well: &str, cut: &[AccountId]) -> String {
+    let names: Vec<_> = cut.iter().map(AccountId::to_string).collect();
+    match names.len() {
+        0 => well.to_owned(),
+        _ => format!("{well}, but Mercado Pago refuses the links of: {}", names.join(", ")),
     }
 }
 
@@ -384,6 +436,7 @@ async fn serve_control(faces: Faces, probe: &OnceLock<Probe>, stopping: Stopping
     let Faces {
         engine,
         tracker,
+        keeper,
         mut rings,
         clock,
         settings,
@@ -397,6 +450,7 @@ async fn serve_control(faces: Faces, probe: &OnceLock<Probe>, stopping: Stopping
         async move { engine.run(&mut rings, &expiring, &clock).await }
     });
     let tracking = spawn_local(tracker.run(expired));
+    let linking = spawn_local(keeper.run(stopping.clone()));
     let settings = Rc::new(settings);
     let face = face("control", limits::CONTROL_IDLE_TIME, limits::CONTROL_CONNECTIONS);
     let _ = probe.set(told);
@@ -423,6 +477,8 @@ async fn serve_control(faces: Faces, probe: &OnceLock<Probe>, stopping: Stopping
     tokio::join!(unix, tcp);
     by_itself.abort();
     tracking.abort();
+    // It ends by itself, and a panic in it was told by then.
+    let _ = linking.await;
     engine.stop().await;
 }
 

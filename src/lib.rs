@@ -23,6 +23,8 @@ pub mod tracker;
 pub mod net;
 pub mod telemetry;
 
+pub mod link;
+
 pub mod admin;
 pub mod control;
 pub mod notify;

@@ -213,6 +213,27 @@ pub const API_CAUSES: usize = 8;
 pub const API_PAGE: usize = 50;
 pub const API_PAGES: usize = 20;
 
+// --- links (OAuth) ----------------------------------------------------------------------------------------------
+
+/// How long an access token of a link lives at most, and if the answer does not say so: 180 days (`protocol.md` 8.2).
+pub const TOKEN_LIFE: Duration = Duration::from_secs(180 * 86_400);
+/// It is refreshed when a tenth of its life is left, or this much if that is less: time enough to mend what stops it.
+pub const TOKEN_MARGIN: Duration = Duration::from_secs(10 * 86_400);
+/// A refresh that failed is tried again after this, and then after twice as long each time: up to a minute while the
+/// account has no token, up to an hour while it has one.
+pub const LINK_AGAIN_FIRST: Duration = Duration::from_secs(1);
+pub const LINK_AGAIN_MUTE: Duration = Duration::from_secs(60);
+pub const LINK_AGAIN_LAST: Duration = Duration::from_secs(3_600);
+/// A link that is cut is tried again this often, since who gave it may have mended it.
+pub const LINK_CUT_AGAIN: Duration = Duration::from_secs(3_600);
+/// Notifications and refused calls make a link be looked at at once, and then not again for this long: anybody can send
+/// notifications, and each look takes a new token.
+pub const LINK_DOUBT_PAUSE: Duration = Duration::from_secs(600);
+/// Links that are refreshed at once. A restart of the API's side must not find a thousand in its queue.
+pub const LINK_REFRESHES: usize = 4;
+/// A file of tokens. Two secrets and some numbers.
+pub const TOKEN_FILE_BYTES: u64 = 16 * 1024;
+
 /// A POS's URL: Mercado Pago takes under 300 characters.
 pub const POS_URL_LEN: usize = 299;
 /// What a one-use QR code says: an EMVCo text has at most 512 characters; this leaves room.
@@ -292,6 +313,9 @@ pub const SANDBOX_ORDERS: usize = 100_000;
 pub const SANDBOX_PAYMENTS: usize = 200_000;
 pub const SANDBOX_ATTEMPTS: usize = 100;
 pub const SANDBOX_REFUNDS: usize = 20;
+/// Codes of consents that nobody has used yet, and access tokens of one link.
+pub const SANDBOX_CODES: usize = 1_000;
+pub const SANDBOX_TOKENS: usize = 1_000;
 /// Points of sale, and as many stores.
 pub const SANDBOX_POS: usize = 10_000;
 /// Telephones that ask at once. One that is done makes room.

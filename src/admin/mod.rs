@@ -20,7 +20,7 @@ pub struct Probe {
     /// What an operator should know; an error if requests should go elsewhere.
     pub ready: Box<dyn Fn() -> Result<&'static str, String> + Send + Sync>,
     /// An error if the process should be started anew.
-    pub healthy: Box<dyn Fn() -> Result<&'static str, String> + Send + Sync>,
+    pub healthy: Box<dyn Fn() -> Result<String, String> + Send + Sync>,
 }
 
 #[derive(Clone)]
@@ -51,7 +51,7 @@ impl Admin {
                 None => (StatusCode::OK, "starting\n".into()),
             },
             "/readyz" => match self.probe.get() {
-                Some(probe) => told((probe.ready)()),
+                Some(probe) => told((probe.ready)().map(str::to_owned)),
                 None => told(Err("starting: the log is being read".into())),
             },
             "/" => (
@@ -67,7 +67,7 @@ impl Admin {
     }
 }
 
-fn told(state: Result<&'static str, String>) -> (StatusCode, String) {
+fn told(state: Result<String, String>) -> (StatusCode, String) {
     match state {
         Ok(what) => (StatusCode::OK, format!("{what}\n")),
         Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),

@@ -5,12 +5,14 @@ use clap::Args;
 use super::screen::{Cell, Tint};
 use super::settings::Settings;
 use super::{Environment, Failure, Screen};
-use crate::config::Config;
+use crate::app::StartError;
+use crate::config::{Account, Config};
+use crate::link::{self, StoreError};
 
 /// Says whether the configuration is right, without starting
 ///
 /// Reads the file, the environment and the flags as `serve` does, and names all that is wrong, each with its line and
-/// what would be right. Whether an address is free is known only to `serve`.
+/// what would be right. Whether an address is free is known only to `serve`, and whether a link holds only to Mercado Pago.
 #[derive(Args)]
 #[command(after_help = "Examples:
   surtidor check --config /etc/surtidor/surtidor.toml
@@ -22,7 +24,7 @@ pub struct CheckArgs {
 
 pub fn run(args: CheckArgs, env: &Environment, screen: &mut Screen<'_>) -> Result<(), Failure> {
     let (config, warnings) = args.settings.load(env)?;
-    let mut facts = facts(&config);
+    let mut facts = facts(&config)?;
     facts.extend(
         warnings
             .iter()
@@ -33,7 +35,7 @@ pub fn run(args: CheckArgs, env: &Environment, screen: &mut Screen<'_>) -> Resul
 }
 
 /// What the server would run with.
-fn facts(config: &Config) -> Vec<(&'static str, Cell)> {
+fn facts(config: &Config) -> Result<Vec<(&'static str, Cell)>, Failure> {
     let keys = config
         .poll
         .keys
@@ -58,10 +60,28 @@ fn facts(config: &Config) -> Vec<(&'static str, Cell)> {
     );
     facts.push(("admin", format!("http://{}", config.admin.listen).into()));
     facts.push(("data", config.data.dir.display().to_string().into()));
-    let accounts = config
-        .accounts
-        .iter()
-        .map(|account| format!("{} ({})", account.id, account.site.code()));
-    facts.extend(accounts.map(|account| ("account", account.into())));
-    facts
+    for account in &config.accounts {
+        facts.push(("account", tell(config, account)?));
+    }
+    Ok(facts)
+}
+
+/// An account, with what is on the disk of its link. Whoever may not look there is told so; damage stops a start.
+fn tell(config: &Config, account: &Account) -> Result<Cell, Failure> {
+    let name = format!("{} ({})", account.id, account.site.code());
+    let Some(link) = &account.oauth else {
+        return Ok(name.into());
+    };
+    match link::newest(&config.data.dir, &account.id, link) {
+        Ok(None) => Ok(format!("{name}, through a link that has brought no token yet").into()),
+        Ok(Some(stored)) => {
+            let end = jiff::Timestamp::from_millisecond(stored.expires_at.0).unwrap_or(jiff::Timestamp::MAX);
+            let end = end.strftime("%Y-%m-%d %H:%M UTC");
+            Ok(format!("{name}, through a link, with a token until {end}").into())
+        }
+        Err(error @ StoreError::Unreadable { .. }) => {
+            Ok(Cell::tinted(&format!("{name}, through a link: {error}"), Tint::Wait))
+        }
+        Err(error) => Err(Failure::Start(Box::new(StartError::Link(error)))),
+    }
 }

@@ -169,6 +169,11 @@ fn advice_on(problem: &Problem) -> Option<String> {
         "refund_key_used" => "leave `--key` out: this is another refund",
         "refund_nothing_left" | "payment_unknown" => "`surtidor order show` tells what was paid and what went back",
         "account_without_token" => "configure the account's `access_token_file`, then reload the server",
+        "account_unlinked" => {
+            "write the refresh token of a new consent into the account's file, then reload the server"
+        }
+        "order_rejected" => "mend what Mercado Pago complains of, and push it under another reference",
+        "order_not_sent" => "push it again under another reference",
         "delivery_contradicts" => "`surtidor order show` tells what was reported first",
         "reference_used" => "choose another `--reference`; `surtidor order show` shows the order that has this one",
         "keys_taken" => "`surtidor pos list` shows who has them",

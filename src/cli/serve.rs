@@ -9,7 +9,7 @@ use tracing::{error, info, warn};
 
 use super::settings::Settings;
 use super::{Environment, Failure, Screen};
-use crate::app::{Addresses, App};
+use crate::app::{Addresses, App, ReloadError};
 use crate::config::{Config, Warning};
 use crate::engine::Condition;
 use crate::telemetry::{self, LogFormat};
@@ -232,10 +232,11 @@ async fn reload(app: &App, loaded: Result<(Config, Vec<Warning>), Failure>) {
             warn_of(&warnings);
             match app.reload(config).await {
                 Ok(()) => info!("the configuration was read anew"),
-                Err(keys) => error!(
+                Err(ReloadError::Fixed(keys)) => error!(
                     keys = keys.join(", "),
                     "the old configuration stays: these keys cannot change while running"
                 ),
+                Err(why @ ReloadError::Link(_)) => error!("the old configuration stays: {why}"),
             }
         }
         Err(failure) => error!("the old configuration stays: {failure}"),

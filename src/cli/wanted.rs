@@ -10,6 +10,7 @@ use crate::config::{self, BaseUrl, Secret};
 use crate::domain::id::{ExternalPosId, ExternalStoreId, PosId};
 use crate::domain::pos::Mode;
 use crate::limits;
+use crate::link;
 use crate::mercadopago::{self, ApiError, PosFields};
 
 /// What is needed to compare a point of sale with Mercado Pago's.
@@ -62,7 +63,14 @@ pub struct Difference {
 
 impl WantedArgs {
     pub fn load(&self, env: &Environment) -> Result<Merchants, Failure> {
-        let (config, public) = self.public.load(env)?;
+        let (mut config, public) = self.public.load(env)?;
+        for account in &mut config.accounts {
+            if let Some(link) = &account.oauth {
+                // One that cannot be read is missed where it is needed.
+                let newest = link::newest(&config.data.dir, &account.id, link).ok().flatten();
+                account.access_token = newest.map(|stored| stored.access_token);
+            }
+        }
         Ok(Merchants {
             accounts: config.accounts,
             public,
@@ -85,9 +93,11 @@ impl Merchants {
             ))
         })?;
         let token = account.access_token.as_ref().ok_or_else(|| {
-            Failure::Usage(format!(
-                "{pos} is of the account {id}, which has no access token: configure its access_token_file"
-            ))
+            let why = match account.oauth {
+                None => "which has no access token: configure its access_token_file",
+                Some(_) => "for which no token of its link can be read: `surtidor check` tells more",
+            };
+            Failure::Usage(format!("{pos} is of the account {id}, {why}"))
         })?;
         Ok(Merchant { account, token })
     }

@@ -105,14 +105,33 @@ pub struct Account {
     pub collector_id: u64,
     pub sponsor_id: Option<u64>,
     pub site: Site,
-    /// None: nothing is asked of Mercado Pago.
+    /// None: nothing is asked of Mercado Pago, unless a link brings a token.
     pub access_token: Option<Secret>,
+    /// Never beside an access token of its own.
+    pub oauth: Option<OAuth>,
     pub webhook_secrets: Vec<Secret>,
     pub late_payment: LatePayment,
     pub delivery_failed: DeliveryFailed,
     /// 0 is never.
     pub delivery_seconds: u32,
     pub poll_dialect: Dialect,
+}
+
+/// The link that a merchant gave an integrator: with these, tokens for the merchant's account are asked for.
+#[derive(Debug, Clone)]
+pub struct OAuth {
+    /// Of the integrator's application. Not every application is asked for it (`protocol.md` 8.2).
+    pub client_id: Option<u64>,
+    pub client_secret: Secret,
+    /// What the merchant's consent gave. Each answer brings another, which is kept in the data folder.
+    pub refresh_token: Secret,
+}
+
+impl OAuth {
+    /// Whether both go back to the same consent: then a token of the one is good for the other.
+    pub fn same_consent(&self, other: &OAuth) -> bool {
+        self.refresh_token.same_as(&other.refresh_token)
+    }
 }
 
 /// `http` or `https`, a host, perhaps a path; no query, no fragment, no '/' at its end.

@@ -9,7 +9,9 @@ use super::value::{
     Parsed, addresses, base_url, group, loopback, mode, notification_path, number, path, query_keys, socket_path,
     url_path, word,
 };
-use super::{Account, Admin, BaseUrl, Config, Control, ControlTcp, Data, Home, MercadoPago, Notifications, Poll};
+use super::{
+    Account, Admin, BaseUrl, Config, Control, ControlTcp, Data, Home, MercadoPago, Notifications, OAuth, Poll,
+};
 use crate::domain::account::{DeliveryFailed, Dialect, LatePayment};
 use crate::domain::id::AccountId;
 use crate::domain::money::Site;
@@ -235,6 +237,7 @@ fn account(place: &Place, raw: &raw::Account, found: &mut Findings) -> Option<Ac
     let site = found.required(&raw.site, (place, "account.site", &site_example), site);
     let sponsor_id = found.one(&raw.sponsor_id, |text| number(text, 1, u64::MAX));
     let access_token = one_secret(&raw.access_token, &raw.access_token_file, found);
+    let oauth = oauth(raw, found);
     let webhook_secrets = secrets(&raw.webhook_secret, &raw.webhook_secret_file, found);
     let late_payment = found.one(&raw.late_payment, late_payment).unwrap_or_default();
     let delivery_failed = found.one(&raw.delivery_failed, delivery_failed).unwrap_or_default();
@@ -248,11 +251,57 @@ fn account(place: &Place, raw: &raw::Account, found: &mut Findings) -> Option<Ac
         sponsor_id,
         site: site?,
         access_token,
+        oauth,
         webhook_secrets,
         late_payment,
         delivery_failed,
         delivery_seconds: delivery_seconds.unwrap_or(limits::DELIVERY_SECONDS_DEFAULT),
         poll_dialect,
+    })
+}
+
+/// A link needs a secret and a refresh token, and takes the place of an access token.
+fn oauth(raw: &raw::Account, found: &mut Findings) -> Option<OAuth> {
+    let client_id = found.one(&raw.oauth_client_id, |text| number(text, 1, u64::MAX));
+    let client_secret = one_secret(&raw.oauth_client_secret, &raw.oauth_client_secret_file, found);
+    let refresh_token = one_secret(&raw.oauth_refresh_token, &raw.oauth_refresh_token_file, found);
+    let secret = raw
+        .oauth_client_secret
+        .as_ref()
+        .or(raw.oauth_client_secret_file.as_ref());
+    let refresh = raw
+        .oauth_refresh_token
+        .as_ref()
+        .or(raw.oauth_refresh_token_file.as_ref());
+    let mut needs = |given: Option<&Setting>, what: &str, file: &str| {
+        if let Some(given) = given {
+            let why = format!("needs {what}: name its file in {file}");
+            found.fault(&given.place, &given.key, why);
+        }
+    };
+    let any = refresh.or(secret).or(raw.oauth_client_id.as_ref());
+    if secret.is_none() {
+        needs(any, "the application's secret", "oauth_client_secret_file");
+    }
+    if refresh.is_none() {
+        needs(
+            any,
+            "the refresh token of the merchant's consent",
+            "oauth_refresh_token_file",
+        );
+    }
+    let token = raw.access_token.as_ref().or(raw.access_token_file.as_ref());
+    if let (Some(any), Some(token)) = (any, token) {
+        let why = format!(
+            "{} is given too: an account has a token of its own or a link, not both",
+            token.key
+        );
+        found.fault(&any.place, &any.key, why);
+    }
+    Some(OAuth {
+        client_id,
+        client_secret: client_secret?,
+        refresh_token: refresh_token?,
     })
 }
 

@@ -59,7 +59,7 @@ fn what_is_left_out_has_the_documented_default() {
         ),
         ("main", 7, None, Site::Mla)
     );
-    assert!(account.access_token.is_none() && account.webhook_secrets.is_empty());
+    assert!(account.access_token.is_none() && account.oauth.is_none() && account.webhook_secrets.is_empty());
     assert_eq!(
         (account.late_payment, account.delivery_failed),
         (LatePayment::Report, DeliveryFailed::Refund)
@@ -377,6 +377,58 @@ fn each_fault_of_an_account_says_what_would_be_right() {
 }
 
 #[test]
+fn a_link_takes_the_place_of_a_token() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("refresh");
+    std::fs::write(&file, "TG-refresh\n").unwrap();
+    let refresh = format!("oauth_refresh_token_file = \"{}\"\n", file.display());
+    let secret = [("SURTIDOR_ACCOUNT__MAIN__OAUTH_CLIENT_SECRET", "client-secret")];
+    let text = format!("{ACCOUNT}oauth_client_id = 77\n{refresh}");
+    let (config, warnings) = load_with(&text, &secret, Overrides::default()).expect("whole");
+    assert!(
+        warnings.iter().all(|warning| warning.what.contains("can read")),
+        "{warnings:?}"
+    );
+    let link = config.accounts[0].oauth.as_ref().expect("a link");
+    assert_eq!(link.client_id, Some(77));
+    assert_eq!(
+        (link.client_secret.expose(), link.refresh_token.expose()),
+        ("client-secret", "TG-refresh")
+    );
+    assert!(!format!("{config:?}").contains("TG-refresh"));
+    let token = [secret[0], ("SURTIDOR_ACCOUNT__MAIN__ACCESS_TOKEN", "APP_USR-1")];
+    assert_eq!(
+        faults(load_with(&format!("{ACCOUNT}{refresh}"), &token, Overrides::default())),
+        [
+            "c.toml:5:1: account.oauth_refresh_token_file: account.access_token is given too: an account has a token of its \
+          own or a link, not both"
+        ]
+    );
+    for (line, env, fault) in [
+        (
+            refresh.as_str(),
+            &[][..],
+            "c.toml:5:1: account.oauth_refresh_token_file: needs the application's secret: name its file in \
+             oauth_client_secret_file",
+        ),
+        (
+            "",
+            &secret[..],
+            "SURTIDOR_ACCOUNT__MAIN__OAUTH_CLIENT_SECRET: account.oauth_client_secret: needs the refresh token of the \
+             merchant's consent: name its file in oauth_refresh_token_file",
+        ),
+        (
+            "oauth_client_id = 0\n",
+            &[],
+            "c.toml:5:1: account.oauth_client_id: 0 is not a whole number from 1 to 18446744073709551615",
+        ),
+    ] {
+        let said = faults(load_with(&format!("{ACCOUNT}{line}"), env, Overrides::default()));
+        assert!(said.iter().any(|said| said == fault), "{said:#?}");
+    }
+}
+
+#[test]
 fn an_unknown_variable_is_a_fault() {
     let rule = "keys are SURTIDOR_SECTION__KEY or, for the accounts main, SURTIDOR_ACCOUNT__ID__KEY";
     for (variable, hint) in [
@@ -560,7 +612,11 @@ fn the_documented_file_shows_every_key_and_each_example_is_right() {
     let text: String = SAMPLE.lines().map(uncommented).collect();
     assert_eq!(raw::keys_not_in(&text), Vec::<String>::new());
     let said = faults(load(&text));
-    let secrets_only =
-        |fault: &String| fault.contains("_file: /etc/surtidor/") || fault.contains("/etc/group has no group");
+    // The example of a link stands in the place of the token.
+    let secrets_only = |fault: &String| {
+        fault.contains("_file: /etc/surtidor/")
+            || fault.contains("/etc/group has no group")
+            || fault.ends_with("not both")
+    };
     assert!(said.iter().all(secrets_only), "{said:#?}");
 }

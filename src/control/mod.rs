@@ -35,7 +35,7 @@ use crate::domain::command::{Command, Event};
 use crate::domain::id::{AccountId, IdempotencyKey, PosId, Reference, Timestamp};
 use crate::domain::order::{Order, Status};
 use crate::domain::payment::Cause;
-use crate::engine::{Accounts, Applied, Engine};
+use crate::engine::{Accounts, Applied, Engine, Link};
 use crate::feed::After;
 use crate::limits;
 use crate::log::OrderQuery;
@@ -357,11 +357,8 @@ impl Settings {
         let order = self.order(reference).await?;
         // Asking again for what is written down needs no token: it only tells what became of it.
         let asked = |cause: &Cause| matches!(cause, Cause::Asked(ask) if ask.key == wanted.key);
-        if !order.refunds.iter().any(|refund| asked(&refund.cause)) && !self.can_give_back(&order.account) {
-            return Err(Problem::account_without_token(
-                &order.account,
-                "no money can be given back",
-            ));
+        if !order.refunds.iter().any(|refund| asked(&refund.cause)) {
+            self.has_token(&order.account, "no money can be given back")?;
         }
         let command = Command::Refund {
             reference: order.reference.clone(),
@@ -370,10 +367,12 @@ impl Settings {
         made(self.engine.submit(order.pos.clone(), command).await?)
     }
 
-    fn can_give_back(&self, account: &AccountId) -> bool {
-        self.accounts
-            .get(account)
-            .is_some_and(|account| account.access_token.is_some())
+    /// `else_so` is what cannot be done if Mercado Pago cannot be asked for the account.
+    fn has_token(&self, account: &AccountId, else_so: &str) -> Result<(), Problem> {
+        match self.accounts.link(account) {
+            Link::Good => Ok(()),
+            link => Err(Problem::account_without_token(account, &link, else_so)),
+        }
     }
 
     async fn receipt(&self, reference: &str, mut parameters: Parameters, headers: &HeaderMap) -> Answered {

@@ -14,7 +14,7 @@ use crate::domain::command::{BadRefund, Refusal};
 use crate::domain::id::{AccountId, BadName};
 use crate::domain::order::Reason;
 use crate::domain::pos::Mode;
-use crate::engine::Denied;
+use crate::engine::{Denied, Link};
 use crate::feed::FollowError;
 use crate::limits;
 use crate::log::{LogError, ReadError};
@@ -133,14 +133,27 @@ impl Problem {
         Problem::new(StatusCode::GATEWAY_TIMEOUT, "order_not_sent", detail)
     }
 
-    /// `so` is what cannot be done.
-    pub(super) fn account_without_token(account: &AccountId, so: &str) -> Problem {
-        Problem::new(
-            StatusCode::CONFLICT,
-            "account_without_token",
-            format!("the account {account} has no access token, so {so}: configure its access_token_file"),
-        )
-        .with("account", account.as_str())
+    /// An account with which Mercado Pago cannot be asked; `so` is what cannot be done.
+    pub(super) fn account_without_token(account: &AccountId, link: &Link, so: &str) -> Problem {
+        let problem = match link {
+            Link::Cut(why) => Problem::new(
+                StatusCode::CONFLICT,
+                "account_unlinked",
+                format!(
+                    "the link to the account {account} is cut ({why}), so {so}: ask the merchant for a new consent"
+                ),
+            ),
+            Link::Awaited => Problem::unavailable(
+                "account_awaits_token",
+                format!("the account {account} has no access token yet, so {so}: Mercado Pago is being asked for one"),
+            ),
+            Link::Good | Link::Unconfigured => Problem::new(
+                StatusCode::CONFLICT,
+                "account_without_token",
+                format!("the account {account} has no access token, so {so}: configure its access_token_file"),
+            ),
+        };
+        problem.with("account", account.as_str())
     }
 
     fn unavailable(code: &'static str, detail: impl Into<String>) -> Problem {

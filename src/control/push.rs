@@ -45,7 +45,7 @@ impl Settings {
         let terms = read::Terms::of(&account, registration.mode);
         let (reference, content) = read::order(&json::body(&bytes)?, &terms)?;
         let reference = reference.unwrap_or_else(new_reference);
-        if let Err(problem) = serves(&account, registration.mode) {
+        if let Err(problem) = self.serves(&account, registration.mode) {
             // One that is recorded already is told of, whatever the account may do now.
             self.order(reference.as_str()).await.map_err(|_| problem)?;
         }
@@ -73,6 +73,17 @@ impl Settings {
             None => applied.order,
         };
         made(Applied { order: now, ..applied })
+    }
+
+    /// An order that Mercado Pago must be told of needs a token, and a country that has the mode.
+    fn serves(&self, account: &Account, mode: Mode) -> Result<(), Problem> {
+        if mode == Mode::Unattended {
+            Ok(())
+        } else if !account.site.serves(mode) {
+            Err(Problem::mode_not_served(account, mode))
+        } else {
+            self.has_token(&account.id, "no order can be put at Mercado Pago")
+        }
     }
 
     fn payee(&self, account: &Account, reference: &Reference) -> Payee {
@@ -182,22 +193,6 @@ impl Settings {
             told = waiting => told.unwrap_or(Ok(false)),
             () = stopping.wait() => Ok(true),
         }
-    }
-}
-
-/// An order that Mercado Pago must be told of needs a token, and a country that has the mode.
-fn serves(account: &Account, mode: Mode) -> Result<(), Problem> {
-    if mode == Mode::Unattended {
-        Ok(())
-    } else if !account.site.serves(mode) {
-        Err(Problem::mode_not_served(account, mode))
-    } else if account.access_token.is_none() {
-        Err(Problem::account_without_token(
-            &account.id,
-            "no order can be put at Mercado Pago",
-        ))
-    } else {
-        Ok(())
     }
 }
 

@@ -27,7 +27,7 @@ use crate::limits;
 use crate::log::{Damage, Log, LogError, ReadError, Reader, Sum};
 use crate::table::{Ring, Table};
 
-pub use accounts::Accounts;
+pub use accounts::{Accounts, Link};
 pub use inbox::{Inbox, NotKept, Taken};
 pub use metrics::describe;
 

@@ -43,7 +43,11 @@ struct Inner {
     /// One for each connection that may be in use.
     seats: Semaphore,
     circuit: Circuit,
+    /// Told of each token that is answered 401.
+    refused: Box<Refused>,
 }
+
+type Refused = dyn Fn(&Secret) + Send + Sync;
 
 /// What is asked of the API.
 pub(super) struct Call<'a> {
@@ -52,20 +56,33 @@ pub(super) struct Call<'a> {
     /// What follows the base URL; plain ASCII, with what comes from outside already made fit for it.
     pub(super) path: String,
     pub(super) body: Option<Vec<u8>>,
-    pub(super) token: &'a Secret,
+    /// What the head shows.
+    pub(super) token: Option<&'a Secret>,
+    /// What no error may quote: the token, and secrets in the body.
+    pub(super) hidden: Vec<&'a Secret>,
     pub(super) key: Option<Uuid>,
     once: bool,
 }
 
 impl<'a> Call<'a> {
     pub(super) fn new(name: Name, method: Method, path: String, token: &'a Secret) -> Call<'a> {
-        let (body, key) = (None, None);
+        let call = Call::bare(name, method, path, vec![token]);
+        Call {
+            token: Some(token),
+            ..call
+        }
+    }
+
+    /// One whose body says who asks.
+    pub(super) fn bare(name: Name, method: Method, path: String, hidden: Vec<&'a Secret>) -> Call<'a> {
+        let (body, token, key) = (None, None, None);
         Call {
             name,
             method,
             path,
             body,
             token,
+            hidden,
             key,
             once: false,
         }
@@ -96,14 +113,19 @@ impl<'a> Call<'a> {
 impl Client {
     /// Its counters are made here, so they are those of the recorder that is set now.
     pub fn new(base: &BaseUrl) -> Client {
+        Client::reporting(base, |_| {})
+    }
+
+    /// One that tells of each token that is answered 401: it may be dead.
+    pub fn reporting(base: &BaseUrl, refused: impl Fn(&Secret) + Send + Sync + 'static) -> Client {
         // The roots come with the program: an old machine or an empty container may have none, or none that are valid.
         let roots = RootCertStore {
             roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
         };
-        Client::trusting(base, roots)
+        Client::trusting(base, roots, Box::new(refused))
     }
 
-    pub(super) fn trusting(base: &BaseUrl, roots: RootCertStore) -> Client {
+    pub(super) fn trusting(base: &BaseUrl, roots: RootCertStore, refused: Box<Refused>) -> Client {
         let tls = ClientConfig::builder_with_provider(default_provider().into())
             .with_safe_default_protocol_versions()
             .expect("ring has the ciphers of all versions")
@@ -129,6 +151,7 @@ impl Client {
             pool,
             seats: Semaphore::new(limits::API_CONNECTIONS),
             circuit: Circuit::new(metrics::resting()),
+            refused,
         }))
     }
 
@@ -142,6 +165,11 @@ impl Client {
         let answer = self.seated(&call, begun + limits::API_CALL_TIME).await;
         let result = answer.and_then(|bytes| read(&bytes));
         metrics::call(call.name, begun.elapsed(), &result);
+        if let (Some(token), Err(ApiError::Unauthorized(complaint))) = (call.token, &result)
+            && complaint.status == 401
+        {
+            (self.0.refused)(token);
+        }
         result
     }
 
@@ -163,14 +191,16 @@ impl Client {
         let body = call.body.clone().unwrap_or_default();
         let mut request = request(call.method.clone(), &format!("{}{}", self.0.base.as_str(), call.path))?;
         let head = request.headers_mut();
-        head.insert(AUTHORIZATION, bearer(call.token));
+        if let Some(token) = call.token {
+            head.insert(AUTHORIZATION, bearer(token));
+        }
         if call.body.is_some() {
             head.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
         if let Some(key) = call.key {
             head.insert("x-idempotency-key", header(key));
         }
-        self.send(call.name, request.map(|()| Full::from(body)), Some(call.token))
+        self.send(call.name, request.map(|()| Full::from(body)), &call.hidden)
             .await
     }
 
@@ -182,7 +212,7 @@ impl Client {
             if !may_fetch(request.uri()) {
                 return Err(ApiError::nonsense("the address is not https"));
             }
-            self.send(Name::Fetch, request.map(|()| Full::default()), None).await
+            self.send(Name::Fetch, request.map(|()| Full::default()), &[]).await
         };
         let result = timeout(limits::API_TRY_TIME, sent)
             .await
@@ -191,7 +221,7 @@ impl Client {
         result
     }
 
-    async fn send(&self, name: Name, request: Request<Full<Bytes>>, token: Option<&Secret>) -> Result<Bytes, ApiError> {
+    async fn send(&self, name: Name, request: Request<Full<Bytes>>, hidden: &[&Secret]) -> Result<Bytes, ApiError> {
         metrics::request(name);
         let response = self
             .0
@@ -208,7 +238,7 @@ impl Client {
             Ok(body)
         } else {
             Err(ApiError::of(
-                Complaint::read(status.as_u16(), &body, token),
+                Complaint::read(status.as_u16(), &body, hidden),
                 retry_after,
             ))
         }

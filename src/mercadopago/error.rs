@@ -7,7 +7,7 @@ use super::wire::{self, Object};
 use crate::config::Secret;
 use crate::limits;
 
-/// Texts in it are Mercado Pago's own, cut to `limits::API_TEXT_LEN` and without the access token.
+/// Texts in it are Mercado Pago's own, cut to `limits::API_TEXT_LEN` and without the secrets that were sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ApiError {
     /// Any status that has no name of its own below.
@@ -127,8 +127,8 @@ impl ApiError {
 
 impl Complaint {
     /// Reads both shapes of `protocol.md` 8.4; of a body that has neither, only its length is told.
-    pub(super) fn read(status: u16, body: &[u8], token: Option<&Secret>) -> Complaint {
-        let said = |object: &Object<'_>, name| object.text_or_number(name).map(|text| clean(&text, token));
+    pub(super) fn read(status: u16, body: &[u8], hidden: &[&Secret]) -> Complaint {
+        let said = |object: &Object<'_>, name| object.text_or_number(name).map(|text| clean(&text, hidden));
         let cause = |object: &Object<'_>| Cause {
             code: said(object, "code"),
             description: said(object, "description").or_else(|| said(object, "message")),
@@ -150,7 +150,7 @@ impl Complaint {
         }
     }
 
-    fn has_code(&self, code: &str) -> bool {
+    pub(super) fn has_code(&self, code: &str) -> bool {
         let codes = self.causes.iter().filter_map(|cause| cause.code.as_deref());
         self.error.as_deref().into_iter().chain(codes).any(|said| said == code)
     }
@@ -185,12 +185,10 @@ impl fmt::Display for Cause {
     }
 }
 
-/// Fit for a line of the log, whatever was answered: some services quote the token that they refuse.
-fn clean(text: &str, token: Option<&Secret>) -> String {
-    let text = match token {
-        Some(token) => text.replace(token.expose(), "…"),
-        None => text.to_owned(),
-    };
+/// Fit for a line of the log, whatever was answered: some services quote the secret that they refuse.
+fn clean(text: &str, hidden: &[&Secret]) -> String {
+    let hide = |text: String, secret: &&Secret| text.replace(secret.expose(), "…");
+    let text = hidden.iter().fold(text.to_owned(), hide);
     let printable = |c: char| if c.is_control() { ' ' } else { c };
     text.chars().take(limits::API_TEXT_LEN).map(printable).collect()
 }

@@ -32,6 +32,7 @@ pub(super) enum Name {
     IntentCreate,
     IntentGet,
     IntentCancel,
+    TokenRefresh,
     Fetch,
 }
 
@@ -60,6 +61,7 @@ const NAMES: [&str; Name::Fetch as usize + 1] = [
     "intent_create",
     "intent_get",
     "intent_cancel",
+    "token_refresh",
     "fetch",
 ];
 

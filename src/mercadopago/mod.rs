@@ -1,7 +1,7 @@
 //! The way out to Mercado Pago's API: its calls, what it answers, and how a call may end (`protocol.md` 2, 3, 5 to 8).
 //!
 //! Who asks decides what an answer means: nothing here knows an order's state, a face, or the log. Answers are read
-//! tolerantly, since fields come and go, and amounts exactly, since they are money. The access token goes into one
+//! tolerantly, since fields come and go, and amounts exactly, since they are money. An access token goes into one
 //! header and nowhere else.
 
 mod circuit;
@@ -11,6 +11,7 @@ mod instore;
 mod intent;
 mod merchant_order;
 mod metrics;
+mod oauth;
 mod payment;
 mod pos;
 mod refund;
@@ -27,6 +28,7 @@ pub use instore::{InstoreOrder, NewInstoreOrder};
 pub use intent::{Intent, IntentResult, IntentSource, IntentStatus, NewIntent};
 pub use merchant_order::{MerchantOrder, MerchantOrderStatus, MerchantOrders, PaymentOfOrder};
 pub use metrics::describe;
+pub use oauth::Tokens;
 pub use payment::{Payment, PaymentStatus};
 pub use pos::{NewPos, Pos, PosFields, Trade};
 pub use refund::{Refund, RefundStatus};

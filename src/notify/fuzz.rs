@@ -2,7 +2,7 @@
 
 use ring::hmac;
 
-use super::read::{Query, Told};
+use super::read::{Query, Subject, Told};
 use crate::domain::hint::{Thing, Topic};
 use crate::domain::id::{AccountId, Reference};
 use crate::mercadopago::signature::{Signed, Unproven};
@@ -17,7 +17,7 @@ pub fn notification(bytes: &[u8]) {
     let (query, header, request_id, body) = (next(), next(), next(), next());
     let Ok(query) = std::str::from_utf8(query) else { return };
     let Some(query) = Query::read(query) else { return };
-    if let Ok(thing) = Told::read(&query, body).and_then(|told| told.thing) {
+    if let Ok(Subject::Thing(thing)) = Told::read(&query, body).and_then(|told| told.subject) {
         what_is_told_can_be_told_again(&thing);
     }
     let signed = Signed {
@@ -48,7 +48,7 @@ fn what_is_told_can_be_told_again(thing: &Thing) {
     ] {
         let query = Query::read(&query).expect("plain text");
         let told = Told::read(&query, body.as_bytes()).expect("what is needed is there");
-        assert_eq!(told.thing.as_ref(), Ok(thing));
+        assert_eq!(told.subject, Ok(Subject::Thing(thing.clone())));
     }
 }
 

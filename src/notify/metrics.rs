@@ -7,6 +7,7 @@ use crate::domain::hint::{Hint, Signature, Topic};
 
 pub(super) struct Metrics {
     told: [[Counter; Signature::ALL.len()]; Topic::ALL.len()],
+    of_links: [Counter; Signature::ALL.len()],
     not_stored: [Counter; NotStored::ALL.len()],
     /// Of another seller than the account's.
     pub(super) foreign: Counter,
@@ -29,9 +30,10 @@ pub fn describe() {
 
 impl Metrics {
     pub(super) fn new() -> Metrics {
-        let told = |topic: Topic, signature: Signature| counter!("surtidor_notifications_total", "topic" => topic.as_str(), "signature" => signature.as_str());
+        let told = |topic: &'static str, signature: Signature| counter!("surtidor_notifications_total", "topic" => topic, "signature" => signature.as_str());
         Metrics {
-            told: Topic::ALL.map(|topic| Signature::ALL.map(|signature| told(topic, signature))),
+            told: Topic::ALL.map(|topic| Signature::ALL.map(|signature| told(topic.as_str(), signature))),
+            of_links: Signature::ALL.map(|signature| told("link", signature)),
             not_stored: NotStored::ALL
                 .map(|why| counter!("surtidor_notifications_not_stored_total", "reason" => why.as_str())),
             foreign: counter!("surtidor_notifications_foreign_total"),
@@ -40,6 +42,10 @@ impl Metrics {
 
     pub(super) fn told(&self, hint: &Hint) {
         self.told[hint.thing.topic() as usize][hint.signature as usize].increment(1);
+    }
+
+    pub(super) fn told_of_link(&self, signature: Signature) {
+        self.of_links[signature as usize].increment(1);
     }
 
     pub(super) fn not_stored(&self, why: NotStored) {

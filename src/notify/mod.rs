@@ -22,12 +22,13 @@ use crate::domain::hint::{Hint, Signature};
 use crate::domain::id::AccountId;
 use crate::engine::{Accounts, Denied, Inbox, NotKept};
 use crate::limits;
+use crate::link::Bell;
 use crate::mercadopago::signature::Signed;
 use crate::net::body::{BodyError, Whole, read_body};
 use crate::seal::Seal;
 
 use metrics::Metrics;
-use read::{Query, Told};
+use read::{Query, Subject, Told};
 
 pub use metrics::describe;
 
@@ -40,6 +41,8 @@ pub struct Settings {
     pub inbox: Inbox,
     pub accounts: Arc<Accounts>,
     pub seal: Arc<Seal>,
+    /// Rung when a seller is said to have made or cut a link.
+    pub bell: Bell,
 }
 
 pub struct Notifications {
@@ -197,6 +200,20 @@ impl Notifications {
         let _place = self.place(reference.is_some()).ok_or(NotStored::Busy)?;
         let body = read_body(body, limits::NOTIFICATION_BYTES).await?;
         let told = Told::read(&query, &body)?;
+        let signature = signature(&head.headers, query.data_id.as_deref(), &account);
+        let thing = match told.subject? {
+            Subject::Thing(thing) => thing,
+            Subject::Link => {
+                self.metrics.told_of_link(signature);
+                // One application has one URL for all its sellers. Nothing is stored: a lost one is made good by the first
+                // call that is answered 401.
+                let seller = told
+                    .user_id
+                    .map_or(Some(account.collector_id), |user| user.parse().ok());
+                seller.into_iter().for_each(|seller| self.settings.bell.seller(seller));
+                return Ok(());
+            }
+        };
         if told
             .user_id
             .is_some_and(|user| user != account.collector_id.to_string())
@@ -205,9 +222,9 @@ impl Notifications {
         }
         let hint = Hint {
             account: account.id.clone(),
-            thing: told.thing?,
+            thing,
             reference,
-            signature: signature(&head.headers, query.data_id.as_deref(), &account),
+            signature,
         };
         self.metrics.told(&hint);
         Ok(self.settings.inbox.keep(hint).await?)

@@ -43,26 +43,35 @@ impl Query {
     }
 }
 
+/// What a notification is about.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Subject {
+    Thing(Thing),
+    /// A seller's link to an application, made or cut.
+    Link,
+}
+
 /// What a notification tells.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Told {
-    pub(super) thing: Result<Thing, NotStored>,
+    pub(super) subject: Result<Subject, NotStored>,
     /// The seller, if the body names one.
     pub(super) user_id: Option<String>,
 }
 
+const LINK_WEBHOOK: &str = "mp-connect";
 const MERCHANT_ORDER_WEBHOOK: &str = "topic_merchant_order_wh";
 
 impl Told {
     /// Fails only if the body is needed and is no JSON object.
     pub(super) fn read(query: &Query, body: &[u8]) -> Result<Told, NotStored> {
         let body = std::str::from_utf8(body).ok().and_then(Object::read);
-        let thing = match thing(query, body.as_ref()) {
+        let subject = match subject(query, body.as_ref()) {
             Err(NotStored::Unreadable) => return Err(NotStored::Unreadable),
-            thing => thing,
+            subject => subject,
         };
         let user_id = body.as_ref().and_then(|body| text(body.user_id));
-        Ok(Told { thing, user_id })
+        Ok(Told { subject, user_id })
     }
 }
 
@@ -92,7 +101,7 @@ impl Object<'_> {
     }
 }
 
-fn thing(query: &Query, body: Option<&Object<'_>>) -> Result<Thing, NotStored> {
+fn subject(query: &Query, body: Option<&Object<'_>>) -> Result<Subject, NotStored> {
     let name = match query.topic.clone().or_else(|| query.kind.clone()) {
         Some(name) => name,
         None => {
@@ -101,6 +110,9 @@ fn thing(query: &Query, body: Option<&Object<'_>>) -> Result<Thing, NotStored> {
             name.ok_or(NotStored::UnknownTopic)?
         }
     };
+    if name == LINK_WEBHOOK {
+        return Ok(Subject::Link);
+    }
     let topic = topic(&name).ok_or(NotStored::UnknownTopic)?;
     let id = match query.data_id.clone().or_else(|| query.id.clone()) {
         Some(id) => id,
@@ -109,7 +121,9 @@ fn thing(query: &Query, body: Option<&Object<'_>>) -> Result<Thing, NotStored> {
             id_in(body, &name, topic).ok_or(NotStored::ImpossibleId)?
         }
     };
-    Thing::parse(topic, &id).ok_or(NotStored::ImpossibleId)
+    Thing::parse(topic, &id)
+        .map(Subject::Thing)
+        .ok_or(NotStored::ImpossibleId)
 }
 
 fn topic(name: &str) -> Option<Topic> {

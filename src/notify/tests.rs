@@ -1,6 +1,6 @@
 //! Every shape of `protocol.md` 4, and what is not one of them.
 
-use super::read::{Query, Told};
+use super::read::{Query, Subject, Told};
 use super::*;
 use crate::domain::hint::{Thing, Topic};
 
@@ -10,7 +10,10 @@ fn told(query: &str, body: &str) -> Result<Told, NotStored> {
 }
 
 fn thing(query: &str, body: &str) -> Result<Thing, NotStored> {
-    told(query, body)?.thing
+    match told(query, body)?.subject? {
+        Subject::Thing(thing) => Ok(thing),
+        Subject::Link => panic!("of a link: {query} {body}"),
+    }
 }
 
 const PAYMENT: &str = r#"{"id": 12345, "live_mode": true, "type": "payment", "date_created": "2026-03-25T10:04:58.396-04:00",
@@ -117,7 +120,6 @@ fn what_we_do_not_know_is_no_error_of_mercado_pagos() {
         ("topic=point_integration_ipn&id=1", ""),
         ("topic=delivery_cancellation&id=1", ""),
         ("type=stop_delivery_op_wh&data.id=1", ""),
-        ("type=mp-connect&data.id=1", "{}"),
         ("type=order&data.id=ORD01JQ4S4KY8HWQ6NA5PXB65B3D3", "{}"),
         ("topic=Payment&id=1", ""),
         ("", r#"{"type":"order","data":{"id":"1"}}"#),
@@ -199,5 +201,19 @@ fn reasons_are_numbered_as_they_are_listed() {
     }
     for (i, signature) in Signature::ALL.into_iter().enumerate() {
         assert_eq!(signature as usize, i, "{signature:?}");
+    }
+}
+
+#[test]
+fn a_link_that_was_made_or_cut_is_told_by_whom() {
+    let cut =
+        r#"{"id":1,"type":"mp-connect","action":"application.deauthorized","user_id":178106235,"data":{"id":"77"}}"#;
+    for (query, body, user) in [
+        ("data.id=77&type=mp-connect", cut, Some("178106235")),
+        ("", cut, Some("178106235")),
+        ("type=mp-connect", "", None),
+    ] {
+        let told = told(query, body).expect("readable");
+        assert_eq!((told.subject, told.user_id.as_deref()), (Ok(Subject::Link), user));
     }
 }

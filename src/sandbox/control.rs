@@ -8,6 +8,7 @@ use tokio::time::timeout;
 
 use super::api::{failure, query};
 use super::json::{Json, object};
+use super::links;
 use super::notify::{self, Proof};
 use super::order::{MerchantOrder, Payment, Status};
 use super::phone::{self, Attempt, Outcome, Place, Scan};
@@ -64,7 +65,7 @@ fn status(refused: &Refused) -> u16 {
 }
 
 const COMMANDS: &str = "there are GET state, scans/{id}, faults and events, and POST scan, leave, pay, finish, charge_back, \
-    mediate, refund, faults and forge";
+    mediate, refund, consent, unlink, faults and forge";
 
 fn work(sim: &Rc<Simulator>, command: &str, body: &Json) -> Result<Json, Failed> {
     match command {
@@ -99,6 +100,15 @@ fn work(sim: &Rc<Simulator>, command: &str, body: &Json) -> Result<Json, Failed>
             let shown = faults.json();
             *sim.faults.borrow_mut() = faults;
             Ok(shown)
+        }
+        "consent" => Ok(object([(
+            "code",
+            links::consent(sim, number(body, "collector")?)?.into(),
+        )])),
+        "unlink" => {
+            let collector = number(body, "collector")?;
+            links::cut(sim, collector)?;
+            Ok(object([("collector", collector.into())]))
         }
         "forge" => forge(sim, body),
         _ => Err(Failed::Wrong(COMMANDS.to_owned())),

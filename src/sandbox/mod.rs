@@ -9,6 +9,7 @@ mod client;
 mod control;
 mod journal;
 pub mod json;
+mod links;
 mod notify;
 mod order;
 mod phone;
@@ -35,7 +36,8 @@ pub use notify::Proof;
 pub use order::{Item, MerchantOrder, Order, Payment, Refund, Status};
 pub use phone::{Attempt, Outcome, Place, Scan, Screen};
 pub use settings::{
-    Account, BadSettings, Chance, Faults, Flavour, SITES, Settings, Site, Stamp, TEST_SECRET, TEST_TOKEN,
+    Account, Application, BadSettings, Chance, Faults, Flavour, SITES, Settings, Site, Stamp, TEST_CLIENT_SECRET,
+    TEST_SECRET, TEST_TOKEN,
 };
 pub use sign::signature;
 pub use world::Refused;
@@ -168,6 +170,18 @@ impl Sandbox {
     pub async fn refund_from_outside(&self, payment: u64, amount: Option<Decimal>) -> Result<Payment, Refused> {
         self.ask(move |sim| phone::refund_from_outside(sim, payment, amount))
             .await?
+    }
+
+    // --- the seller -----------------------------------------------------------------------------------------
+
+    /// The seller lets the application reach the account. Gives the code that `POST /oauth/token` takes.
+    pub async fn consent(&self, collector: u64) -> Result<String, Refused> {
+        self.ask(move |sim| links::consent(sim, collector)).await?
+    }
+
+    /// The seller cuts the link: none of its tokens is good any more.
+    pub async fn unlink(&self, collector: u64) -> Result<(), Refused> {
+        self.ask(move |sim| links::cut(sim, collector)).await?
     }
 
     // --- what it knows --------------------------------------------------------------------------------------

@@ -100,6 +100,7 @@ fn order_messages(
 
 const ORDER_TOPIC: &str = "topic_merchant_order_wh";
 const INTENT_TOPIC: &str = "topic_instore_integration_wh";
+const LINK_TOPIC: &str = "mp-connect";
 
 /// A payment was made or changed.
 pub fn payment(sim: &Rc<Simulator>, id: u64, action: &'static str) {
@@ -167,6 +168,24 @@ pub fn intent(sim: &Rc<Simulator>, id: &str) {
         ("user_id", intent.user.into()),
     ]);
     send(sim, webhook(url, INTENT_TOPIC, id, &body));
+}
+
+/// A seller made a link to the application, or cut it. These are set up in the dashboard: one URL for all sellers.
+pub fn link(sim: &Rc<Simulator>, seller: u64, action: &'static str) {
+    let Some(url) = &sim.settings.dashboard_url else { return };
+    let application = sim.settings.application.id.to_string();
+    let number = sim.dice.borrow_mut().up_to(1 << 40);
+    let body = object([
+        ("id", number.into()),
+        ("live_mode", true.into()),
+        ("type", LINK_TOPIC.into()),
+        ("date_created", time::write(sim.now()).into()),
+        ("user_id", seller.into()),
+        ("api_version", "v1".into()),
+        ("action", action.into()),
+        ("data", object([("id", application.as_str().into())])),
+    ]);
+    send(sim, webhook(url, LINK_TOPIC, &application, &body));
 }
 
 /// Made-up notifications about things that do not exist, as fast as they can be sent. None is repeated.

@@ -88,11 +88,24 @@ pub enum Stamp {
     Seconds,
 }
 
+/// An integrator's application, to which sellers may give links (OAuth).
+#[derive(Clone)]
+pub struct Application {
+    pub id: u64,
+    pub secret: String,
+    /// How long an access token lives that came of a link. 180 days at Mercado Pago.
+    pub token_life: Duration,
+    /// How long a refresh token stays good that was replaced by one that nobody has used. What Mercado Pago does is not
+    /// documented.
+    pub replaced_for: Duration,
+}
+
 #[derive(Clone)]
 pub struct Settings {
     pub listen: SocketAddr,
     /// At least one. The first owns the scans of bare URLs.
     pub accounts: Vec<Account>,
+    pub application: Application,
     /// Signs webhooks.
     pub secret: String,
     /// Where notifications go that have no `notification_url`, and all of intents.
@@ -116,6 +129,7 @@ pub struct Settings {
 
 /// For a first try, as the command line and the tests use it. It is no secret.
 pub const TEST_TOKEN: &str = "APP_USR-7910800073137785-010112-0f1e2d3c4b5a69788796a5b4c3d2e1f0-178106235";
+pub const TEST_CLIENT_SECRET: &str = "sandbox-client-secret-5b4a39281706f5e4";
 pub const TEST_SECRET: &str = "sandbox-webhook-secret-0f1e2d3c4b5a6978";
 
 impl Default for Settings {
@@ -124,6 +138,12 @@ impl Default for Settings {
         Settings {
             listen: ([127, 0, 0, 1], 0).into(),
             accounts: vec![Account::new(TEST_TOKEN, "MLA").expect("it ends in a number, and the site is in the table")],
+            application: Application {
+                id: 7_910_800_073_137_785,
+                secret: TEST_CLIENT_SECRET.to_owned(),
+                token_life: Duration::from_secs(180 * 86_400),
+                replaced_for: Duration::from_secs(600),
+            },
             secret: TEST_SECRET.to_owned(),
             dashboard_url: None,
             url_hosts: Vec::new(),

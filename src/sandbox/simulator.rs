@@ -8,6 +8,7 @@ use tokio::sync::{Semaphore, watch};
 use super::chance::Dice;
 use super::journal::Journal;
 use super::json::Json;
+use super::links::Links;
 use super::phone::Scan;
 use super::settings::{Account, Chance, Faults, Settings};
 use super::world::World;
@@ -18,6 +19,7 @@ pub struct Simulator {
     pub settings: Settings,
     pub base_url: String,
     pub world: RefCell<World>,
+    pub links: RefCell<Links>,
     pub scans: RefCell<BTreeMap<u64, Scan>>,
     pub faults: RefCell<Faults>,
     pub dice: RefCell<Dice>,
@@ -37,6 +39,7 @@ impl Simulator {
             settings,
             base_url,
             world: RefCell::default(),
+            links: RefCell::default(),
             scans: RefCell::default(),
             journal: RefCell::default(),
             happened,
@@ -73,7 +76,9 @@ impl Simulator {
             .find(|account| account.collector == collector)
     }
 
+    /// By the seller's own token, or by one that came of a link and is still good.
     pub fn account_of_token(&self, token: &str) -> Option<&Account> {
-        self.settings.accounts.iter().find(|account| account.token == token)
+        let own = self.settings.accounts.iter().find(|account| account.token == token);
+        own.or_else(|| self.account(self.links.borrow_mut().seller(token, self.now())?))
     }
 }

@@ -77,6 +77,8 @@ enum Failure {
     Read(#[from] ReadError),
     #[error(transparent)]
     Denied(#[from] Denied),
+    #[error("the account's token is being asked for")]
+    Awaited,
 }
 
 impl Failure {
@@ -87,6 +89,7 @@ impl Failure {
                 error,
                 ApiError::Resting | ApiError::Broken(Broken::Connect(_) | Broken::Busy)
             ),
+            Failure::Awaited => true,
             Failure::Read(_) | Failure::Denied(_) => false,
         }
     }

@@ -14,10 +14,10 @@ use crate::clock::Now;
 use crate::config::Account;
 use crate::domain::command::Command;
 use crate::domain::hint::{Hint, Thing};
-use crate::domain::id::Reference;
+use crate::domain::id::{AccountId, Reference};
 use crate::domain::order::{CancelReason, Order, Status};
 use crate::domain::payment::{Findings, Refund, RefundState};
-use crate::engine::{Denied, Expiring, Taken};
+use crate::engine::{Denied, Expiring, Link, Taken};
 use crate::limits;
 
 impl Tools {
@@ -28,6 +28,14 @@ impl Tools {
             token: account.access_token.as_ref()?,
             budget: &self.budget,
         })
+    }
+
+    /// Fails if one is being asked for: what there is to do waits for it.
+    fn awaits_no_token(&self, account: &AccountId) -> Result<(), Failure> {
+        match self.accounts.link(account) {
+            Link::Awaited => Err(Failure::Awaited),
+            Link::Good | Link::Unconfigured | Link::Cut(_) => Ok(()),
+        }
     }
 
     async fn order(&self, key: &Key) -> Result<Option<Arc<Order>>, Failure> {
@@ -118,6 +126,7 @@ async fn attend(tools: &Tools, key: &Key, why: &Why<'_>) -> Result<Ended, Failur
     };
     let account = tools.accounts.get(&order.account);
     let Some(api) = account.as_ref().and_then(|account| tools.api(account)) else {
+        tools.awaits_no_token(&order.account)?;
         let refunds_wait = order.refunds_wait();
         return Ok(Ended::Mute { refunds_wait });
     };
@@ -303,6 +312,7 @@ async fn say_overdue(tools: &Tools, key: &Key) -> Result<(), Failure> {
 pub(super) async fn name(tools: &Tools, hint: &Hint) -> Result<Named, Failure> {
     let account = tools.accounts.get(&hint.account);
     let Some(api) = account.as_ref().and_then(|account| tools.api(account)) else {
+        tools.awaits_no_token(&hint.account)?;
         return Ok(Named::Nothing);
     };
     let reference = match &hint.thing {

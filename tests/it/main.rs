@@ -16,6 +16,7 @@ mod json;
 mod modes;
 mod money;
 mod notifications;
+mod oauth;
 mod orders;
 mod payments;
 mod poll;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// Each room, the rooms that it may use, and why where the reason is not plain from the design.
 #[rustfmt::skip]
-const ARROWS: [(&str, &str, &str); 25] = [
+const ARROWS: [(&str, &str, &str); 26] = [
     ("limits",    "", "numbers only"),
     ("domain",    "limits", "the rules must run a million times in a test"),
     ("seal",      "domain limits", "pure, but for HMAC"),
@@ -22,16 +22,17 @@ const ARROWS: [(&str, &str, &str); 25] = [
     ("tracker",   "clock config domain engine feed limits log mercadopago", "no face: it submits commands like any other"),
     ("net",       "limits", "faces share it, so it knows none of them"),
     ("telemetry", "limits", "it sets up; what is counted stands where it happens"),
+    ("link",      "clock config domain engine limits mercadopago net", "net for the word to stop; it puts tokens in place, and knows no order"),
     ("admin",     "limits net telemetry", "app hands it what to ask, as functions"),
     ("control",   "clock config domain engine feed limits log net seal telemetry", "log for what is read; only the engine writes"),
-    ("notify",    "config domain engine limits mercadopago net seal telemetry", "not poll, which hands it what is not a poll through app"),
+    ("notify",    "config domain engine limits link mercadopago net seal telemetry", "not poll, which hands it what is not a poll through app"),
     ("poll",      "limits net table telemetry", "a poll has nothing to wait for"),
     ("sandbox",   "clock limits net", "a simulated Mercado Pago: our own client and rules must not be mirrored in it"),
     ("qr",        "limits", "a text or a picture becomes modules, and modules pictures"),
-    ("app",       "admin clock config control domain engine feed limits log mercadopago net notify poll seal table telemetry tracker", "builds all"),
+    ("app",       "admin clock config control domain engine feed limits link log mercadopago net notify poll seal table telemetry tracker", "builds all"),
     ("client",    "domain limits", "it asks the control socket like any other program: nothing of the server"),
     ("demo",      "client clock domain limits net qr sandbox", "its machines know the control socket and no more; the server is a process of its own"),
-    ("cli",       "app client config demo domain engine limits mercadopago qr sandbox table telemetry", "table for the secret in `pos url`, engine for how the server ended, mercadopago for `pos provision`"),
+    ("cli",       "app client config demo domain engine limits link mercadopago qr sandbox table telemetry", "table for the secret in `pos url`, engine for how the server ended, mercadopago and link for `pos provision`"),
     ("main",      "cli config", "arguments in, exit code out"),
     ("lib",       "", "the map of the crate"),
 ];

@@ -322,7 +322,7 @@ fn certified(name: &str) -> (CertificateDer<'static>, TlsAcceptor) {
 fn trusting(server: &Server, authority: CertificateDer<'_>) -> Client {
     let mut roots = RootCertStore::empty();
     roots.add(authority).unwrap();
-    Client::trusting(&base(&server.url), roots)
+    Client::trusting(&base(&server.url), roots, Box::new(|_| {}))
 }
 
 #[tokio::test]
@@ -346,4 +346,25 @@ async fn only_a_certificate_of_somebody_trusted_for_this_name_will_do() {
     let why = refused(trusting(&server, authority)).await;
     assert!(why.contains("not valid for name"), "{why}");
     assert!(server.asked().is_empty(), "nothing was sent");
+}
+
+#[tokio::test]
+async fn a_token_that_is_answered_401_is_told_of() {
+    let server = Server::start([
+        say(401, r#"{"message":"invalid access token"}"#),
+        say(403, "{}"),
+        say(200, "{}"),
+    ])
+    .await;
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let client = {
+        let told = told.clone();
+        Client::reporting(&base(&server.url), move |token| {
+            told.lock().unwrap().push(token.expose().to_owned());
+        })
+    };
+    for _ in 0..3 {
+        let _ = client.pos(&token(), 1).await;
+    }
+    assert_eq!(*told.lock().unwrap(), [token().expose()]);
 }

@@ -9,11 +9,11 @@ use super::*;
 use crate::mercadopago::error::Complaint;
 
 fn status(status: u16) -> ApiError {
-    ApiError::of(Complaint::read(status, b"", None), None)
+    ApiError::of(Complaint::read(status, b"", &[]), None)
 }
 
 fn limited(seconds: u64) -> ApiError {
-    ApiError::of(Complaint::read(429, b"", None), Some(Duration::from_secs(seconds)))
+    ApiError::of(Complaint::read(429, b"", &[]), Some(Duration::from_secs(seconds)))
 }
 
 fn cut() -> ApiError {

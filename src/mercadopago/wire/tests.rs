@@ -197,7 +197,7 @@ fn each_shape_of_an_error_is_read() {
         (400, r#"{"message":"two\nlines\u001b[31m"}"#, "400: two lines [31m"),
     ] {
         assert_eq!(
-            Complaint::read(status, body.as_bytes(), None).to_string(),
+            Complaint::read(status, body.as_bytes(), &[]).to_string(),
             shown,
             "{body}"
         );
@@ -207,14 +207,14 @@ fn each_shape_of_an_error_is_read() {
         "x".repeat(5000),
         "{\"code\":1},".repeat(5000)
     );
-    let complaint = Complaint::read(400, many.as_bytes(), None);
+    let complaint = Complaint::read(400, many.as_bytes(), &[]);
     assert_eq!(complaint.message.as_ref().map(String::len), Some(limits::API_TEXT_LEN));
     assert_eq!(complaint.causes.len(), limits::API_CAUSES);
 }
 
 #[test]
 fn each_status_has_its_kind() {
-    let of = |status| ApiError::of(Complaint::read(status, br#"{"cause":[{"code":"2063"}]}"#, None), None);
+    let of = |status| ApiError::of(Complaint::read(status, br#"{"cause":[{"code":"2063"}]}"#, &[]), None);
     for (status, kind, may_pass) in [
         (302, "refuses it", false),
         (400, "refuses it", false),
@@ -250,7 +250,7 @@ proptest! {
     #[test]
     fn no_text_breaks_the_reading(number in "[-+0-9.eE_]{0,40}", body in any::<Vec<u8>>(), json in "[\\[\\]{}:,\"a0-9-]{0,40}") {
         decimal(&number);
-        Complaint::read(400, &body, None);
+        Complaint::read(400, &body, &[]);
         for bytes in [&body[..], json.as_bytes()] {
             let _ = find(bytes, "x", |object| object.need_id("id"));
         }

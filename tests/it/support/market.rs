@@ -62,10 +62,9 @@ impl Market {
     /// The same that makes no more calls than so many a second.
     pub async fn limited(settings: Settings, account: &str, calls_per_second: u32) -> Market {
         let port = free_port();
-        let public = format!("http://127.0.0.1:{port}");
         let dashboard_url = settings.dashboard_url.clone();
         let settings = Settings {
-            dashboard_url: dashboard_url.or(Some(format!("{public}/notifications/shop"))),
+            dashboard_url: dashboard_url.or(Some(format!("http://127.0.0.1:{port}/notifications/shop"))),
             ..settings
         };
         let sandbox = Sandbox::start(settings).expect("the sandbox starts");
@@ -74,9 +73,16 @@ impl Market {
                 "id = \"shop\"\ncollector_id = 178106235\nsite = \"MLA\"\n{account}"
             ))
             .env("SURTIDOR_ACCOUNT__SHOP__ACCESS_TOKEN", TEST_TOKEN)
+            .env("SURTIDOR_MERCADOPAGO__CALLS_PER_SECOND", &calls_per_second.to_string());
+        Market::over(sandbox, port, setup).await
+    }
+
+    /// With an account `shop` that is set up already, at a port of its own choice.
+    pub async fn over(sandbox: Sandbox, port: u16, setup: Setup) -> Market {
+        let public = format!("http://127.0.0.1:{port}");
+        let setup = setup
             .env("SURTIDOR_ACCOUNT__SHOP__WEBHOOK_SECRET", surtidor::sandbox::TEST_SECRET)
             .env("SURTIDOR_MERCADOPAGO__BASE_URL", &sandbox.base_url())
-            .env("SURTIDOR_MERCADOPAGO__CALLS_PER_SECOND", &calls_per_second.to_string())
             .env("SURTIDOR_POLL__LISTEN", &format!("127.0.0.1:{port}"))
             .env("SURTIDOR_NOTIFICATIONS__PUBLIC_URL", &format!("{public}/notifications"));
         let station = Station::with(setup).await;

@@ -14,7 +14,7 @@ use super::http::{Reply, Wire, patiently};
 use super::{log, market};
 
 /// These are configured as secrets wherever one can be, and must never be seen anywhere.
-pub const CANARIES: [&str; 6] = [
+pub const CANARIES: [&str; 9] = [
     "canary-access-token-3141592653",
     "canary-webhook-secret-2718281828",
     "canary-control-token-1414213562",
@@ -22,6 +22,10 @@ pub const CANARIES: [&str; 6] = [
     // Those of the simulated Mercado Pago.
     surtidor::sandbox::TEST_TOKEN,
     surtidor::sandbox::TEST_SECRET,
+    surtidor::sandbox::TEST_CLIENT_SECRET,
+    // How all tokens of its links begin.
+    "APP_USR-7910800073137785-",
+    "TG-refresh-",
 ];
 
 /// How a station differs from the usual one.
