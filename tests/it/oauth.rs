@@ -195,7 +195,7 @@ async fn a_refused_call_makes_us_ask_and_a_cut_link_stops_its_account() {
     market.sandbox.forge(&url, 1, Proof::None).await.expect("it runs");
     until_linked(&market.station, false).await;
     let refused = market.station.refund("T-1", "key-1", json!({})).await;
-    assert_eq!(refused.json()["code"], "account_without_token");
+    assert_eq!(refused.json()["code"], "account_unlinked");
     let config = market.station.config();
     market.station.app().reload(config).await.expect("it is the same");
     until_refreshed(&market.sandbox, 4).await;
