@@ -1,11 +1,17 @@
 //! Orders that we put at Mercado Pago: in the attended model and as intents, each the same to the controller.
 
 use serde_json::{Value, json};
+use surtidor::domain::command::Command;
+use surtidor::domain::id::IntentId;
+use surtidor::domain::order::CancelReason;
+use surtidor::domain::text::Text;
 use surtidor::sandbox::{Chance, Faults, Status};
 
-use crate::support::api;
+use crate::support::golden::{golden, timeless};
+use crate::support::learn::reference;
 use crate::support::market::Market;
-use crate::support::station::Feed;
+use crate::support::station::{Feed, Setup, Station, order};
+use crate::support::{NOBODY, api};
 
 const MODES: [&str; 2] = ["attended", "intent"];
 
@@ -234,4 +240,59 @@ async fn an_intent_may_have_a_code_of_its_own() {
         "{sent}"
     );
     assert_eq!(market.station.order("T-1").await["qr_data"], sent["qr_data"]);
+}
+
+/// All that only such an order has, in events and in the order, while Mercado Pago is out of reach.
+#[tokio::test]
+async fn the_events_of_orders_at_mercado_pago_are_these_bytes() {
+    let setup = Setup::default().env("SURTIDOR_MERCADOPAGO__BASE_URL", NOBODY);
+    let mut station = Station::with(setup).await;
+    station.register_as("PUMP1", json!({"mode": "intent"})).await;
+    let sent = |name: &str, id: Option<&str>, code: Option<&str>| Command::Sent {
+        reference: reference(name),
+        intent: id.map(|id| IntentId::parse(id).expect("an id")),
+        qr_data: code.map(|code| Text::parse(code).expect("a code")),
+    };
+    let gone = |name: &str, reason| Command::Withdrawn {
+        reference: reference(name),
+        reason,
+    };
+    let mut first = order("T-1", "100");
+    first["qr"] = json!("dynamic");
+    first["metadata"] = json!({"nozzle": 4});
+    assert_eq!(station.push("PUMP1", first).await, 201);
+    station
+        .learn("PUMP1", [sent("T-1", Some("7c1d2e3f-1a2b"), Some("000201010212"))])
+        .await;
+    let canceling = station.delete("/v1/pos/PUMP1/order?reason=paid_elsewhere").await;
+    assert_eq!(
+        (canceling.status, canceling.json()["canceling"].clone()),
+        (202, json!(true))
+    );
+    station.learn("PUMP1", [gone("T-1", None)]).await;
+    station.push("PUMP1", order("T-2", "100")).await;
+    let why = Text::parse("404 pos_not_found: no such point of sale").expect("words");
+    let refused = Command::Rejected {
+        reference: reference("T-2"),
+        why,
+    };
+    station.learn("PUMP1", [refused]).await;
+    station.push("PUMP1", order("T-3", "100")).await;
+    let there = Some(CancelReason::AtMercadoPago);
+    station
+        .learn("PUMP1", [sent("T-3", None, None), gone("T-3", there)])
+        .await;
+    let mut said = String::new();
+    let feed = &mut station.feed("?after=0").await;
+    loop {
+        let event = feed.next().await;
+        said.push_str(&format!("{}\n\n", event.text));
+        if event.data["reason"] == "at_mercadopago" {
+            break;
+        }
+    }
+    for name in ["T-1", "T-2", "T-3"] {
+        said.push_str(&format!("# GET /v1/orders/{name}\n{}\n", station.order(name).await));
+    }
+    golden("posted.txt", &timeless(&said));
 }

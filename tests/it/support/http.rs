@@ -200,7 +200,7 @@ impl Reply {
                 self.body.is_empty() && self.header("content-type").is_none(),
                 "{self:?}"
             ),
-            200 | 201 => {
+            200..=202 => {
                 assert_eq!(self.header("content-type"), Some("application/json"), "{self:?}");
                 assert!(self.json().is_object());
             }
