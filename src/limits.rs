@@ -305,6 +305,9 @@ pub const WATCH_SILENCE: Duration = Duration::from_secs(45);
 pub const WATCH_TRIES: u32 = 60;
 pub const WATCH_PAUSE: Duration = Duration::from_secs(1);
 
+/// What is damaged, named one by one; the rest is counted.
+pub const DAMAGE_TOLD: u64 = 20;
+
 // --- the sandbox -----------------------------------------------------------------------------------------------
 
 /// Merchant orders that a sandbox holds, and as many intents; more are refused. Each takes some 4 KiB.

@@ -36,7 +36,7 @@ impl Exit {
         ),
         (
             Exit::Storage,
-            "serve: the storage failed; elsewhere: the output could not be written",
+            "serve, backup: the storage failed; log verify: something is damaged; elsewhere: the output could not be written",
         ),
         (
             Exit::Taken,

@@ -1,12 +1,14 @@
 //! The command line: one file per subcommand, and the only place that prints. No rule of selling lives here: commands
 //! ask the server over its control socket and show what it says.
 
+mod backup;
 mod check;
 mod completions;
 mod demo;
 mod exit;
 mod import;
 mod lease;
+mod log;
 mod order;
 mod pos;
 mod provision;
@@ -64,6 +66,8 @@ enum Command {
     Lease(lease::LeaseArgs),
     Order(order::OrderArgs),
     Watch(watch::WatchArgs),
+    Log(log::LogArgs),
+    Backup(backup::BackupArgs),
     Sandbox(sandbox::SandboxArgs),
     Completions(completions::CompletionsArgs),
 }
@@ -135,6 +139,8 @@ pub fn run(cli: Cli, env: &Environment, screen: &mut Screen<'_>) -> Result<(), F
         Command::Lease(args) => lease::run(args, env, screen),
         Command::Order(args) => order::run(args, env, screen),
         Command::Watch(args) => watch::run(args, env, screen),
+        Command::Log(args) => log::run(args, env, screen),
+        Command::Backup(args) => backup::run(args, env, screen),
         Command::Sandbox(args) => sandbox::run(args, env, screen),
         Command::Completions(args) => completions::run(&args, screen),
     }

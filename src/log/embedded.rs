@@ -39,6 +39,7 @@ pub use start::Newest;
 
 use reserve::Reserve;
 use schema::SCHEMA;
+pub(super) use schema::Schema;
 use trim::{OLDEST_ENTRY, OLDEST_ORDER};
 
 use super::entry::{self, Entry, Unreadable};
@@ -50,7 +51,7 @@ use crate::domain::text::unhex;
 use crate::limits;
 use crate::seal::KEY_LEN;
 
-const FILE: &str = "surtidor.sqlite";
+pub(super) const FILE: &str = "surtidor.sqlite";
 const LOCK: &str = "lock";
 
 const POLL_KEYS: &str = "poll_keys";
@@ -422,6 +423,31 @@ impl Row {
 
     pub(super) fn body(&self) -> &[u8] {
         &self.body
+    }
+
+    pub(super) fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    pub(super) fn pos(&self) -> &str {
+        &self.pos
+    }
+
+    pub(super) fn rev(&self) -> Rev {
+        Rev(self.rev)
+    }
+
+    pub(super) fn at(&self) -> i64 {
+        self.at
+    }
+
+    /// What the entry before it has as its sum.
+    pub(super) fn prev(&self) -> Sum {
+        self.prev
+    }
+
+    pub(super) fn sum(&self) -> Sum {
+        self.sum
     }
 
     /// The entry, if it is what was written.

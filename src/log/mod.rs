@@ -3,12 +3,14 @@
 //! [`Log`] is the writer's handle, one in the process. [`Reader`] answers everybody else's questions from
 //! threads of its own, so that no question ever waits for a disk on a runtime that serves a socket.
 
+mod archive;
 mod embedded;
 mod entry;
 mod reader;
 #[cfg(test)]
 mod samples;
 
+pub use archive::{Archive, ArchiveError, Looked};
 pub use embedded::{Batch, Kept, Log, Newest, OpenError};
 pub use entry::{Entry, Unreadable};
 pub use reader::{EntryPage, Happening, OrderPage, OrderQuery, ReadError, Reader};

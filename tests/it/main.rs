@@ -13,6 +13,7 @@ mod examples;
 mod feed;
 mod flood;
 mod json;
+mod kept;
 mod modes;
 mod money;
 mod notifications;

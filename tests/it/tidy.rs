@@ -32,7 +32,7 @@ const ARROWS: [(&str, &str, &str); 26] = [
     ("app",       "admin clock config control domain engine feed limits link log mercadopago net notify poll seal table telemetry tracker", "builds all"),
     ("client",    "domain limits", "it asks the control socket like any other program: nothing of the server"),
     ("demo",      "client clock domain limits net qr sandbox", "its machines know the control socket and no more; the server is a process of its own"),
-    ("cli",       "app client config demo domain engine limits link mercadopago qr sandbox table telemetry", "table for the secret in `pos url`, engine for how the server ended, mercadopago and link for `pos provision`"),
+    ("cli",       "app client config demo domain engine limits link log mercadopago qr sandbox table telemetry", "table for the secret in `pos url`, engine for how the server ended, mercadopago and link for `pos provision`, log for copies of it"),
     ("main",      "cli config", "arguments in, exit code out"),
     ("lib",       "", "the map of the crate"),
 ];

@@ -13,6 +13,26 @@ pub(super) const STEPS: [&str; 3] = [
 ];
 pub(super) const SCHEMA: usize = STEPS.len();
 
+/// Whose tables a file has, for who only reads it.
+pub(in crate::log) enum Schema {
+    Ours,
+    Older,
+    Newer,
+    /// It has none.
+    Empty,
+}
+
+impl Schema {
+    pub(in crate::log) fn of(connection: &Connection) -> Result<Schema, LogError> {
+        Ok(match steps(connection)? {
+            Ok(steps) if steps.are_none() => Schema::Ours,
+            Ok(steps) if steps.are_all() => Schema::Empty,
+            Ok(_) => Schema::Older,
+            Err(_) => Schema::Newer,
+        })
+    }
+}
+
 /// What a file's tables lack.
 pub(super) struct Steps(&'static [&'static str]);
 

@@ -4,6 +4,7 @@ use super::*;
 use crate::domain::command::Event;
 use crate::domain::order::Status;
 use crate::domain::pos::PollKey;
+use crate::log::Archive;
 use crate::log::samples::{Book, caught_up, ended, open, order, pos_id, reference, registered, said};
 
 mod behind;
@@ -286,25 +287,8 @@ fn kept(log: &Log) -> Vec<u64> {
 
 /// Each kept entry follows the one before it, or its POS's anchor.
 fn chain_is_whole(log: &Log) {
-    let mut sums: std::collections::HashMap<String, (u64, Sum)> = std::collections::HashMap::new();
-    let mut anchors = log.connection.prepare("SELECT pos, rev, sum FROM anchor").expect("sql");
-    let mut rows = anchors.query([]).expect("read");
-    while let Some(row) = rows.next().expect("read") {
-        let sum = Sum(row.get(2).expect("a sum"));
-        sums.insert(row.get(0).expect("a name"), (row.get(1).expect("a number"), sum));
-    }
-    let mut entries = log
-        .connection
-        .prepare("SELECT seq, pos, rev, at, body, prev, sum FROM entry ORDER BY seq")
-        .expect("sql");
-    let mut rows = entries.query([]).expect("read");
-    while let Some(row) = rows.next().expect("read") {
-        let row = Row::read(row).expect("a row");
-        row.verified().expect("whole");
-        let (rev, sum) = sums.get(&row.pos).copied().unwrap_or((0, Sum::NONE));
-        assert_eq!((row.rev, row.prev), (rev + 1, sum), "entry {}", row.seq);
-        sums.insert(row.pos, (row.rev, row.sum));
-    }
+    let archive = Archive::open(&log.folder).expect("a log");
+    archive.verify(|damage| panic!("{damage}")).expect("it can be read");
 }
 
 #[test]
