@@ -38,6 +38,17 @@ pub const CATEGORY_LEN: usize = 100;
 pub const URL_LEN: usize = 500;
 /// Items of one order: a rendered reply must stay small enough for one write.
 pub const ITEMS: usize = 50;
+/// `loyalty` (`protocol.md` 1.5): what its reference says of each text; where it says nothing, what is usual.
+pub const LOYALTY_TRANSACTION_LEN: usize = 40;
+pub const LOYALTY_INVOICE_LEN: usize = 8;
+pub const LOYALTY_STORE_LEN: usize = 5;
+pub const LOYALTY_PERIOD_LEN: usize = 4;
+pub const LOYALTY_CODE_LEN: usize = 10;
+pub const LOYALTY_CASHIER_LEN: usize = 20;
+/// Things bought with one visit: fuel, and what the shop sells as one line.
+pub const LOYALTY_PRODUCTS: usize = 20;
+/// Of litres, and of a price of one.
+pub const MEASURE_PLACES: usize = 3;
 /// `protocol.md` 6.1.
 pub const QUANTITY: u32 = 1_000_000;
 /// Digits before the decimal point of an amount. Mercado Pago publishes no maximum; this one keeps every product and sum

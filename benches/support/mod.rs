@@ -120,6 +120,7 @@ fn order(i: usize, pos: &Pos) -> Order {
             collector_id: 178_106_235,
             sponsor_id: Some(334_249_281),
             notification_url: Some("https://pay.example.com/notifications/main?source=ipn".into()),
+            client_id: None,
         },
         Content::plain(
             Items::new(vec![item("SUPER 23.45 L", "Pump 4", "18525.50"), wash]).expect("good items"),

@@ -122,6 +122,8 @@ pub struct Account {
 pub struct OAuth {
     /// Of the integrator's application. Not every application is asked for it (`protocol.md` 8.2).
     pub client_id: Option<u64>,
+    /// The integrator's own account. Orders name it where they are polled in the order-version-2 dialect (`protocol.md` 1.4).
+    pub owner_id: Option<u64>,
     pub client_secret: Secret,
     /// What the merchant's consent gave. Each answer brings another, which is kept in the data folder.
     pub refresh_token: Secret,

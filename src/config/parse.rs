@@ -237,7 +237,6 @@ fn account(place: &Place, raw: &raw::Account, found: &mut Findings) -> Option<Ac
     let site = found.required(&raw.site, (place, "account.site", &site_example), site);
     let sponsor_id = found.one(&raw.sponsor_id, |text| number(text, 1, u64::MAX));
     let access_token = one_secret(&raw.access_token, &raw.access_token_file, found);
-    let oauth = oauth(raw, found);
     let webhook_secrets = secrets(&raw.webhook_secret, &raw.webhook_secret_file, found);
     let late_payment = found.one(&raw.late_payment, late_payment).unwrap_or_default();
     let delivery_failed = found.one(&raw.delivery_failed, delivery_failed).unwrap_or_default();
@@ -245,6 +244,7 @@ fn account(place: &Place, raw: &raw::Account, found: &mut Findings) -> Option<Ac
         number(text, 0, limits::DELIVERY_SECONDS_MAX)
     });
     let poll_dialect = found.one(&raw.poll_dialect, dialect).unwrap_or_default();
+    let oauth = oauth(raw, poll_dialect, found);
     Some(Account {
         id: id?,
         collector_id: collector_id?,
@@ -261,8 +261,9 @@ fn account(place: &Place, raw: &raw::Account, found: &mut Findings) -> Option<Ac
 }
 
 /// A link needs a secret and a refresh token, and takes the place of an access token.
-fn oauth(raw: &raw::Account, found: &mut Findings) -> Option<OAuth> {
+fn oauth(raw: &raw::Account, dialect: Dialect, found: &mut Findings) -> Option<OAuth> {
     let client_id = found.one(&raw.oauth_client_id, |text| number(text, 1, u64::MAX));
+    let owner_id = found.one(&raw.oauth_owner_id, |text| number(text, 1, u64::MAX));
     let client_secret = one_secret(&raw.oauth_client_secret, &raw.oauth_client_secret_file, found);
     let refresh_token = one_secret(&raw.oauth_refresh_token, &raw.oauth_refresh_token_file, found);
     let secret = raw
@@ -273,21 +274,29 @@ fn oauth(raw: &raw::Account, found: &mut Findings) -> Option<OAuth> {
         .oauth_refresh_token
         .as_ref()
         .or(raw.oauth_refresh_token_file.as_ref());
-    let mut needs = |given: Option<&Setting>, what: &str, file: &str| {
+    let mut needs = |given: Option<&Setting>, what: &str| {
         if let Some(given) = given {
-            let why = format!("needs {what}: name its file in {file}");
-            found.fault(&given.place, &given.key, why);
+            found.fault(&given.place, &given.key, format!("needs {what}"));
         }
     };
-    let any = refresh.or(secret).or(raw.oauth_client_id.as_ref());
+    let numbers = raw.oauth_client_id.as_ref().or(raw.oauth_owner_id.as_ref());
+    let any = refresh.or(secret).or(numbers);
     if secret.is_none() {
-        needs(any, "the application's secret", "oauth_client_secret_file");
+        needs(
+            any,
+            "the application's secret: name its file in oauth_client_secret_file",
+        );
     }
     if refresh.is_none() {
         needs(
             any,
-            "the refresh token of the merchant's consent",
-            "oauth_refresh_token_file",
+            "the refresh token of the merchant's consent: name its file in oauth_refresh_token_file",
+        );
+    }
+    if dialect == Dialect::OrderVersion2 && raw.oauth_owner_id.is_none() {
+        needs(
+            any,
+            "oauth_owner_id, the number of the integrator's own account: polls of this dialect are told it",
         );
     }
     let token = raw.access_token.as_ref().or(raw.access_token_file.as_ref());
@@ -300,6 +309,7 @@ fn oauth(raw: &raw::Account, found: &mut Findings) -> Option<OAuth> {
     }
     Some(OAuth {
         client_id,
+        owner_id,
         client_secret: client_secret?,
         refresh_token: refresh_token?,
     })

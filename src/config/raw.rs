@@ -75,7 +75,7 @@ sections! {
     MercadoPago { base_url: Text, calls_per_second: Number }
     Account {
         id: Text, collector_id: Number, sponsor_id: Number, site: Text, access_token_file: Text, access_token: Secret,
-        oauth_client_id: Number, oauth_client_secret_file: Text, oauth_client_secret: Secret,
+        oauth_client_id: Number, oauth_owner_id: Number, oauth_client_secret_file: Text, oauth_client_secret: Secret,
         oauth_refresh_token_file: Text, oauth_refresh_token: Secret,
         webhook_secret_file: Text, webhook_secret: Secret, late_payment: Text, delivery_failed: Text,
         delivery_seconds: Number, poll_dialect: Text

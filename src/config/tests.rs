@@ -418,6 +418,12 @@ fn a_link_takes_the_place_of_a_token() {
              merchant's consent: name its file in oauth_refresh_token_file",
         ),
         (
+            "poll_dialect = \"order-version-2\"\noauth_client_id = 77\n",
+            &[],
+            "c.toml:6:1: account.oauth_client_id: needs oauth_owner_id, the number of the integrator's own account: polls of \
+             this dialect are told it",
+        ),
+        (
             "oauth_client_id = 0\n",
             &[],
             "c.toml:5:1: account.oauth_client_id: 0 is not a whole number from 1 to 18446744073709551615",

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use super::json::{self, Bad};
 use super::read::{self, Terms};
 use super::write;
-use crate::domain::account::{LatePayment, Payee};
+use crate::domain::account::{Dialect, LatePayment, Payee};
 use crate::domain::id::{AccountId, ExternalPosId, IdempotencyKey, PosId, Reference, Timestamp};
 use crate::domain::money::{Money, Site};
 use crate::domain::order::{Content, Order};
@@ -16,12 +16,19 @@ use crate::limits;
 
 /// The body of a push; and the same bytes as any other body.
 pub fn order(bytes: &[u8]) {
-    for (site, mode) in [
-        (Site::Mla, Mode::Unattended),
-        (Site::Mlc, Mode::Attended),
-        (Site::Mlb, Mode::Intent),
+    for (site, mode, dialect) in [
+        (Site::Mla, Mode::Unattended, Dialect::Documented),
+        (Site::Mco, Mode::Unattended, Dialect::OrderVersion2),
+        (Site::Mco, Mode::Attended, Dialect::Documented),
+        (Site::Mlc, Mode::Attended, Dialect::Documented),
+        (Site::Mlb, Mode::Intent, Dialect::Documented),
     ] {
-        let terms = Terms { site, mode };
+        let terms = Terms {
+            site,
+            mode,
+            dialect,
+            linked: true,
+        };
         match json::body(bytes).and_then(|body| read::order(&body, &terms)) {
             Ok((reference, content)) => {
                 sums_are_exact(&content);
@@ -75,6 +82,7 @@ fn what_is_printed_can_be_pushed(reference: Option<Reference>, content: Content,
             collector_id: 1,
             sponsor_id: None,
             notification_url: None,
+            client_id: None,
         },
         content,
         LatePayment::Report,
@@ -94,13 +102,17 @@ fn what_is_printed_can_be_pushed(reference: Option<Reference>, content: Content,
         Some(LatePayment::Refund) => "\"refund\"",
         Some(LatePayment::Accept) => "\"accept\"",
     };
+    let printed_of = |name: &str| printed.get(name).map_or("null", |value| value.get());
     let pushed = format!(
-        "\n{{ \"metadata\": {}, \"late_payment\": {late_payment},\t\"items\":{},\"expires_in_seconds\":{}.0, \"external_reference\":{}, \"qr\":{} }}",
-        printed["metadata"],
-        printed["items"],
+        "\n{{ \"metadata\": {}, \"late_payment\": {late_payment},\t\"items\":{},\"expires_in_seconds\":{}.0, \"external_reference\":{}, \"qr\":{}, \"taxes\":{}, \"loyalty\": {}, \"marketplace_fee\":{} }}",
+        printed_of("metadata"),
+        printed_of("items"),
         order.content.expires_in_seconds,
-        printed["external_reference"],
-        printed.get("qr").map_or("null", |qr| qr.get()),
+        printed_of("external_reference"),
+        printed_of("qr"),
+        printed_of("taxes"),
+        printed_of("loyalty"),
+        printed_of("marketplace_fee"),
     );
     let again = json::body(pushed.as_bytes()).and_then(|body| read::order(&body, terms));
     assert_eq!(again, Ok((Some(order.reference), order.content)));

@@ -95,6 +95,7 @@ impl Settings {
             collector_id: account.collector_id,
             sponsor_id: account.sponsor_id,
             notification_url: url.map(Arc::from),
+            client_id: account.oauth.as_ref().and_then(|link| link.owner_id),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::json::{self, Bad, Field, Object};
 use crate::config::Account;
-use crate::domain::account::LatePayment;
+use crate::domain::account::{Dialect, LatePayment};
 use crate::domain::command::{Report, Wanted};
 use crate::domain::id::{ExternalPosId, ExternalStoreId, IdempotencyKey, PosId, Reference};
 use crate::domain::money::{BadAmount, Currency, Money, Site};
@@ -11,6 +11,8 @@ use crate::domain::pos::{External, Mode, PollKey, Registration, Waiting, Word};
 use crate::domain::posted::QrMode;
 use crate::domain::text::Text;
 use crate::limits;
+
+mod extras;
 
 type Read<T> = Result<T, Bad>;
 
@@ -57,17 +59,8 @@ impl RegistrationBody {
 
 /// Why an account's POS cannot have a mode.
 pub(super) fn not_served(site: Site, mode: Mode) -> String {
-    let others: Vec<&str> = Site::ALL
-        .into_iter()
-        .filter(|site| site.serves(mode))
-        .map(Site::code)
-        .collect();
-    format!(
-        "{} is for accounts of {}; this one's site is {}",
-        mode.as_str(),
-        others.join(" and "),
-        site.code()
-    )
+    let why = site.without(|site| site.serves(mode));
+    format!("{} {why}", mode.as_str())
 }
 
 /// `names` are the configured poll keys, in their order.
@@ -156,12 +149,19 @@ fn within(field: &Field<'_>, number: u64, range: std::ops::RangeInclusive<u64>) 
 pub(super) struct Terms {
     pub(super) site: Site,
     pub(super) mode: Mode,
+    pub(super) dialect: Dialect,
+    /// The account is reached through a link (OAuth).
+    pub(super) linked: bool,
 }
 
 impl Terms {
     pub(super) fn of(account: &Account, mode: Mode) -> Terms {
-        let site = account.site;
-        Terms { site, mode }
+        Terms {
+            site: account.site,
+            mode,
+            dialect: account.poll_dialect,
+            linked: account.oauth.is_some(),
+        }
     }
 }
 
@@ -173,11 +173,12 @@ pub(super) fn order(body: &Field<'_>, terms: &Terms) -> Read<(Option<Reference>,
         field.parsed(Reference::parse)
     })?;
     let items = match (object.take("items"), object.take("amount")) {
-        (Some(items), None) => item_list(&items, currency)?,
+        (Some(items), None) => item_list(&items, terms)?,
         (None, Some(amount)) => short_form(&mut object, &amount, currency)?,
         (Some(_), Some(amount)) => return Err(amount.bad("must be left out where items are given")),
         (None, None) => return Err(without_items(object)),
     };
+    let total = items.total();
     let content = Content {
         items,
         expires_in_seconds: optional(&mut object, "expires_in_seconds", |field| {
@@ -193,13 +194,18 @@ pub(super) fn order(body: &Field<'_>, terms: &Terms) -> Read<(Option<Reference>,
             Mode::Unattended | Mode::Attended => Err(field.bad("is for points of sale of mode intent")),
         })?
         .unwrap_or_default(),
+        taxes: optional(&mut object, "taxes", |field| extras::taxes(field, terms, total))?,
+        loyalty: optional(&mut object, "loyalty", |field| {
+            extras::loyalty(field, terms).map(Box::new)
+        })?,
+        marketplace_fee: optional(&mut object, "marketplace_fee", |field| extras::fee(field, terms, total))?,
     };
     object.finish(ORDER_FIELDS)?;
     Ok((reference, content))
 }
 
-const ORDER_FIELDS: &str =
-    "external_reference, items (or amount, title and description), expires_in_seconds, metadata, late_payment and qr";
+const ORDER_FIELDS: &str = "external_reference, items (or amount, title and description), expires_in_seconds, metadata, \
+    late_payment, qr, taxes, loyalty and marketplace_fee";
 
 /// A misspelled name is more to the point than what is missing because of it.
 fn without_items(mut object: Object<'_>) -> Bad {
@@ -211,22 +217,25 @@ fn without_items(mut object: Object<'_>) -> Bad {
         "metadata",
         "late_payment",
         "qr",
+        "taxes",
+        "loyalty",
+        "marketplace_fee",
     ] {
         object.take(known);
     }
     object.finish(ORDER_FIELDS).err().unwrap_or(missing)
 }
 
-fn item_list(field: &Field<'_>, currency: Currency) -> Read<Items> {
+fn item_list(field: &Field<'_>, terms: &Terms) -> Read<Items> {
     let items = field
         .array()?
         .iter()
-        .map(|item| read_item(item, currency))
+        .map(|item| read_item(item, terms))
         .collect::<Read<Vec<_>>>()?;
     Items::new(items).map_err(|error| field.bad(error))
 }
 
-fn read_item(field: &Field<'_>, currency: Currency) -> Read<Item> {
+fn read_item(field: &Field<'_>, terms: &Terms) -> Read<Item> {
     let mut object = field.object()?;
     let (title, description) = texts(&mut object)?;
     let quantity = object.require("quantity")?;
@@ -237,7 +246,7 @@ fn read_item(field: &Field<'_>, currency: Currency) -> Read<Item> {
             .ok()
             .and_then(Quantity::new)
             .ok_or_else(|| quantity.bad(format!("must be 1 to {}", limits::QUANTITY)))?,
-        unit_price: amount(&object.require("unit_price")?, currency)?,
+        unit_price: unit_price(&object.require("unit_price")?, terms)?,
         sku_number: optional(&mut object, "sku_number", |field| field.parsed(Text::parse))?,
         category: optional(&mut object, "category", |field| field.parsed(Text::parse))?,
         unit_measure: optional(&mut object, "unit_measure", |field| {
@@ -271,6 +280,16 @@ fn short_form(object: &mut Object<'_>, price: &Field<'_>, currency: Currency) ->
 
 fn amount(field: &Field<'_>, currency: Currency) -> Read<Money> {
     Money::parse(&field.digits()?, currency).map_err(|error: BadAmount| field.bad(error))
+}
+
+/// Something may come along for nothing, but not in an intent (`protocol.md` 6.1).
+fn unit_price(field: &Field<'_>, terms: &Terms) -> Read<Money> {
+    let price = amount(field, terms.site.currency())?;
+    if price.is_zero() && terms.mode == Mode::Intent {
+        Err(field.bad("must be more than zero in an intent"))
+    } else {
+        Ok(price)
+    }
 }
 
 fn picture_url(field: &Field<'_>) -> Read<PictureUrl> {

@@ -15,6 +15,10 @@ use crate::engine::Record;
 use crate::limits;
 use crate::log::Happening;
 
+mod extras;
+
+use extras::{ExtrasView, extras};
+
 pub(super) fn to_json(value: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(value).expect("maps have string keys, and nothing else can fail")
 }
@@ -115,6 +119,8 @@ pub(super) struct OrderView<'a> {
     shown_at: Option<Time>,
     ended_at: Option<Time>,
     late_payment: &'static str,
+    #[serde(flatten)]
+    extras: ExtrasView<'a>,
     payments: Vec<PaymentView>,
     refunds: Vec<RefundView<'a>>,
     delivery: Option<DeliveryView<'a>>,
@@ -164,6 +170,7 @@ pub(super) fn order(order: &Order) -> OrderView<'_> {
             LatePayment::Refund => "refund",
             LatePayment::Accept => "accept",
         },
+        extras: extras(order),
         payments: order.payments.iter().map(|paid| payment_of(order, paid)).collect(),
         refunds: order.refunds.iter().map(refund).collect(),
         delivery: order

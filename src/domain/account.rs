@@ -39,4 +39,6 @@ pub struct Payee {
     pub collector_id: u64,
     pub sponsor_id: Option<u64>,
     pub notification_url: Option<Arc<str>>,
+    /// The integrator's account, if the collector's is reached through a link (OAuth): polls in order version 2 name it.
+    pub client_id: Option<u64>,
 }

@@ -5,6 +5,7 @@ pub mod account;
 pub mod command;
 pub mod decide;
 pub mod evolve;
+pub mod extras;
 pub mod hint;
 pub mod id;
 pub mod money;

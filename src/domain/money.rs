@@ -20,48 +20,7 @@ pub enum Site {
     Mlu,
 }
 
-impl Site {
-    pub const ALL: [Site; 7] = [
-        Site::Mla,
-        Site::Mlb,
-        Site::Mlc,
-        Site::Mco,
-        Site::Mlm,
-        Site::Mpe,
-        Site::Mlu,
-    ];
-
-    /// Code and currency; the one table of countries.
-    fn row(self) -> (&'static str, Currency) {
-        match self {
-            Site::Mla => ("MLA", Currency::Ars),
-            Site::Mlb => ("MLB", Currency::Brl),
-            Site::Mlc => ("MLC", Currency::Clp),
-            Site::Mco => ("MCO", Currency::Cop),
-            Site::Mlm => ("MLM", Currency::Mxn),
-            Site::Mpe => ("MPE", Currency::Pen),
-            Site::Mlu => ("MLU", Currency::Uyu),
-        }
-    }
-
-    pub fn code(self) -> &'static str {
-        self.row().0
-    }
-
-    pub fn currency(self) -> Currency {
-        self.row().1
-    }
-
-    /// Whether orders of a POS can get to Mercado Pago this way. Only these have references of the Instore API.
-    pub fn serves(self, mode: Mode) -> bool {
-        mode != Mode::Intent || matches!(self, Site::Mla | Site::Mlb)
-    }
-
-    pub fn parse(code: &str) -> Option<Site> {
-        Site::ALL.into_iter().find(|site| site.code() == code)
-    }
-}
-
+/// Each country has its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Currency {
     Ars,
@@ -73,17 +32,104 @@ pub enum Currency {
     Uyu,
 }
 
-impl Currency {
+/// All in which countries differ.
+struct Row {
+    site_code: &'static str,
+    currency: Currency,
+    currency_code: &'static str,
+    /// The decimals that Mercado Pago takes: it refuses centavos of Colombian pesos, whatever ISO 4217 says.
+    places: u32,
+    /// Has references of the Instore API.
+    intents: bool,
+    /// An order tells the IVA that is part of it.
+    taxes: bool,
+    /// An order may bring points of a loyalty programme.
+    loyalty: bool,
+    /// Each site numbers the categories of points of sale by itself (`protocol.md` 2.3): petrol stations and gastronomy.
+    categories: [u64; 2],
+}
+
+#[rustfmt::skip]
+static COUNTRIES: [Row; 7] = {
+    use Currency::*;
+    [
+        Row { site_code: "MLA", currency: Ars, currency_code: "ARS", places: 2, intents: true,  taxes: false, loyalty: true,  categories: [473_000, 621_102] },
+        Row { site_code: "MLB", currency: Brl, currency_code: "BRL", places: 2, intents: true,  taxes: false, loyalty: false, categories: [4_731_300, 5_611_203] },
+        Row { site_code: "MLC", currency: Clp, currency_code: "CLP", places: 0, intents: false, taxes: false, loyalty: false, categories: [473_001, 561_000] },
+        Row { site_code: "MCO", currency: Cop, currency_code: "COP", places: 0, intents: false, taxes: true,  loyalty: false, categories: [4_731, 5_611] },
+        Row { site_code: "MLM", currency: Mxn, currency_code: "MXN", places: 2, intents: false, taxes: false, loyalty: false, categories: [468_419, 5_812] },
+        Row { site_code: "MPE", currency: Pen, currency_code: "PEN", places: 2, intents: false, taxes: false, loyalty: false, categories: [5_050, 5_520] },
+        Row { site_code: "MLU", currency: Uyu, currency_code: "UYU", places: 2, intents: false, taxes: false, loyalty: false, categories: [47_300, 56_101] },
+    ]
+};
+
+impl Site {
+    pub const ALL: [Site; 7] = [
+        Site::Mla,
+        Site::Mlb,
+        Site::Mlc,
+        Site::Mco,
+        Site::Mlm,
+        Site::Mpe,
+        Site::Mlu,
+    ];
+
+    /// The table is in the order of both enums, as a test says.
+    fn row(self) -> &'static Row {
+        &COUNTRIES[self as usize]
+    }
+
     pub fn code(self) -> &'static str {
-        match self {
-            Currency::Ars => "ARS",
-            Currency::Brl => "BRL",
-            Currency::Clp => "CLP",
-            Currency::Cop => "COP",
-            Currency::Mxn => "MXN",
-            Currency::Pen => "PEN",
-            Currency::Uyu => "UYU",
-        }
+        self.row().site_code
+    }
+
+    pub fn currency(self) -> Currency {
+        self.row().currency
+    }
+
+    /// Whether orders of a POS can get to Mercado Pago this way.
+    pub fn serves(self, mode: Mode) -> bool {
+        mode != Mode::Intent || self.row().intents
+    }
+
+    pub fn has_taxes(self) -> bool {
+        self.row().taxes
+    }
+
+    pub fn has_loyalty(self) -> bool {
+        self.row().loyalty
+    }
+
+    pub fn petrol_station(self) -> u64 {
+        self.row().categories[0]
+    }
+
+    pub fn gastronomy(self) -> u64 {
+        self.row().categories[1]
+    }
+
+    /// Why a country cannot have something, and which can.
+    pub fn without(self, has: impl Fn(Site) -> bool) -> String {
+        let others = Site::ALL.into_iter().filter(|site| has(*site)).map(Site::code);
+        format!(
+            "is for accounts of {}; this one's site is {}",
+            others.collect::<Vec<_>>().join(" and "),
+            self.code()
+        )
+    }
+
+    pub fn parse(code: &str) -> Option<Site> {
+        Site::ALL.into_iter().find(|site| site.code() == code)
+    }
+}
+
+impl Currency {
+    fn row(self) -> &'static Row {
+        &COUNTRIES[self as usize]
+    }
+
+    pub fn code(self) -> &'static str {
+        self.row().currency_code
     }
 
     pub fn parse(code: &str) -> Option<Currency> {
@@ -93,12 +139,8 @@ impl Currency {
             .find(|currency| currency.code() == code)
     }
 
-    /// The decimals that Mercado Pago takes: it refuses centavos of Colombian pesos, whatever ISO 4217 says.
     pub fn places(self) -> u32 {
-        match self {
-            Currency::Clp | Currency::Cop => 0,
-            _ => 2,
-        }
+        self.row().places
     }
 }
 
@@ -202,7 +244,7 @@ impl Money {
     }
 }
 
-fn is_plain_decimal(text: &str) -> bool {
+pub(super) fn is_plain_decimal(text: &str) -> bool {
     let (integer, fraction) = match text.split_once('.') {
         Some((integer, fraction)) => (integer, Some(fraction)),
         None => (text, None),
@@ -292,11 +334,26 @@ mod tests {
                 ("MLU", "UYU", 2)
             ]
         );
+        let numbers: Vec<_> = Site::ALL.into_iter().map(|site| site as usize).collect();
+        assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 6]);
         for site in Site::ALL {
+            assert_eq!(site.currency() as usize, site as usize);
             assert_eq!(Site::parse(site.code()), Some(site));
             assert_eq!(Currency::parse(site.currency().code()), Some(site.currency()));
         }
         assert_eq!(Site::parse("mla"), None);
+    }
+
+    #[test]
+    fn what_a_country_lacks_is_said_with_those_that_have_it() {
+        let intents = |site: Site| site.serves(Mode::Intent);
+        assert_eq!(
+            Site::Mlc.without(intents),
+            "is for accounts of MLA and MLB; this one's site is MLC"
+        );
+        let with = |has: fn(Site) -> bool| -> Vec<Site> { Site::ALL.into_iter().filter(|site| has(*site)).collect() };
+        assert_eq!(with(Site::has_taxes), [Site::Mco]);
+        assert_eq!(with(Site::has_loyalty), [Site::Mla]);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! An order: what was asked for, what became of it, and the money that came. Totals are right by construction.
 
 use super::account::{LatePayment, Payee};
+use super::extras::{Fee, Iva, Loyalty};
 use super::id::{AccountId, PosId, Reference, Timestamp};
 use super::money::{Currency, Money};
 use super::payment::{Payment, Refund, RefundState, Sighting};
@@ -157,6 +158,9 @@ pub struct Content {
     pub late_payment: Option<LatePayment>,
     /// Of an intent; of other orders it is always the printed one.
     pub qr: QrMode,
+    pub taxes: Option<Iva>,
+    pub loyalty: Option<Box<Loyalty>>,
+    pub marketplace_fee: Option<Fee>,
 }
 
 impl Content {
@@ -168,6 +172,9 @@ impl Content {
             metadata: None,
             late_payment: None,
             qr: QrMode::Static,
+            taxes: None,
+            loyalty: None,
+            marketplace_fee: None,
         }
     }
 
@@ -183,6 +190,12 @@ impl Content {
             Some("late_payment")
         } else if self.qr != other.qr {
             Some("qr")
+        } else if self.taxes != other.taxes {
+            Some("taxes")
+        } else if self.loyalty != other.loyalty {
+            Some("loyalty")
+        } else if self.marketplace_fee != other.marketplace_fee {
+            Some("marketplace_fee")
         } else {
             None
         }

@@ -17,6 +17,7 @@ fn secret(text: &str) -> Secret {
 fn link(refresh: &str) -> OAuth {
     OAuth {
         client_id: None,
+        owner_id: None,
         client_secret: secret("client"),
         refresh_token: secret(refresh),
     }

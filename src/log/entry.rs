@@ -20,9 +20,11 @@ use crate::domain::posted::{Posted, QrMode, Way};
 use crate::domain::text::Text;
 
 mod event;
+mod extras;
 mod money;
 
 use event::{StoredEvent, read_event, store_event};
+use extras::{StoredIva, StoredLoyalty, read_fee, read_iva, read_loyalty, store_fee, store_iva, store_loyalty};
 use money::{
     StoredPayment, StoredRefund, StoredSighting, read_payments, read_refunds, read_sighting, store_payments,
     store_refunds, store_sighting,
@@ -120,6 +122,8 @@ struct StoredOrder<'a> {
     sponsor_id: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     notification_url: Option<Str<'a>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    client_id: Option<u64>,
     currency: Str<'a>,
     items: Vec<StoredItem<'a>>,
     expires_in: u64,
@@ -152,6 +156,12 @@ struct StoredOrder<'a> {
     overdue_at: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     qr: Option<Str<'a>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    taxes: Option<StoredIva<'a>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    loyalty: Option<StoredLoyalty<'a>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    marketplace_fee: Option<Str<'a>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     posted: Option<StoredPosted<'a>>,
 }
@@ -277,6 +287,7 @@ fn store_order(order: &Order) -> StoredOrder<'_> {
         collector_id: order.payee.collector_id,
         sponsor_id: order.payee.sponsor_id,
         notification_url: order.payee.notification_url.as_deref().map(Str::from),
+        client_id: order.payee.client_id,
         currency: order.currency().code().into(),
         items: order.content.items.iter().map(store_item).collect(),
         expires_in: order.content.expires_in_seconds,
@@ -296,6 +307,9 @@ fn store_order(order: &Order) -> StoredOrder<'_> {
         delivered_at: order.delivery.as_ref().map(|(_, at)| at.0),
         overdue_at: order.overdue_at.map(|at| at.0),
         qr: (order.content.qr != QrMode::default()).then(|| order.content.qr.as_str().into()),
+        taxes: order.content.taxes.as_ref().map(store_iva),
+        loyalty: order.content.loyalty.as_deref().map(store_loyalty),
+        marketplace_fee: order.content.marketplace_fee.as_ref().map(store_fee),
         posted: order.posted.as_deref().map(store_posted),
     }
 }
@@ -455,6 +469,8 @@ fn read_order(stored: StoredOrder<'_>) -> Read<Order> {
         .into_iter()
         .map(|item| read_item(item, currency))
         .collect::<Read<Vec<_>>>()?;
+    let items = field("items", Items::new(items))?;
+    let total = items.total();
     let delivery = match (stored.delivery, stored.delivered_at) {
         (Some(delivery), Some(at)) => Some((read_delivery(delivery, currency)?, Timestamp(at))),
         (None, None) => None,
@@ -468,9 +484,10 @@ fn read_order(stored: StoredOrder<'_>) -> Read<Order> {
             collector_id: stored.collector_id,
             sponsor_id: stored.sponsor_id,
             notification_url: stored.notification_url.map(Arc::from),
+            client_id: stored.client_id,
         },
         content: Content {
-            items: field("items", Items::new(items))?,
+            items,
             expires_in_seconds: stored.expires_in,
             metadata: stored.metadata.map(|text| Metadata(text.into())),
             late_payment: stored.late_asked.map(|text| read_policy(&text)).transpose()?,
@@ -478,6 +495,12 @@ fn read_order(stored: StoredOrder<'_>) -> Read<Order> {
                 Some(text) => known("qr", QrMode::parse(&text))?,
                 None => QrMode::default(),
             },
+            taxes: stored.taxes.map(|taxes| read_iva(&taxes, total)).transpose()?,
+            loyalty: stored
+                .loyalty
+                .map(|loyalty| read_loyalty(loyalty, currency).map(Box::new))
+                .transpose()?,
+            marketplace_fee: stored.marketplace_fee.map(|fee| read_fee(&fee, total)).transpose()?,
         },
         created_at: Timestamp(stored.created_at),
         expires_at: Timestamp(stored.expires_at),

@@ -111,6 +111,7 @@ pub(super) fn order(name: &str, pos: &str, created_at: i64) -> Order {
             collector_id: 178_106_235,
             sponsor_id: Some(334_249_281),
             notification_url: Some(Arc::from("https://pay.example.com/notifications/main")),
+            client_id: None,
         },
         Content {
             metadata: Some(Metadata(Arc::from(r#"{"nozzle":4}"#))),

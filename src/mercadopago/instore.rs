@@ -9,6 +9,7 @@ use super::error::ApiError;
 use super::metrics::Name;
 use super::wire::{self, Object};
 use crate::config::Secret;
+use crate::domain::extras::Iva;
 use crate::domain::id::{ExternalPosId, ExternalStoreId, Reference, Timestamp};
 use crate::domain::money::Money;
 use crate::domain::order::{Item, Items, UnitMeasure};
@@ -24,6 +25,7 @@ pub struct NewInstoreOrder<'a> {
     pub expires_at: Timestamp,
     pub items: &'a Items,
     pub sponsor_id: Option<u64>,
+    pub taxes: Option<Iva>,
 }
 
 /// What is on a POS. It says nothing of payment.
@@ -47,6 +49,8 @@ struct Body<'a> {
     items: Vec<ItemBody<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     sponsor: Option<Sponsor>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    taxes: Option<[Tax; 1]>,
 }
 
 #[derive(Serialize)]
@@ -63,6 +67,14 @@ struct ItemBody<'a> {
     unit_measure: &'static str,
     #[serde(serialize_with = "wire::number")]
     total_amount: Money,
+}
+
+#[derive(Serialize)]
+struct Tax {
+    #[serde(serialize_with = "wire::number")]
+    value: Money,
+    #[serde(rename = "type")]
+    kind: &'static str,
 }
 
 #[derive(Serialize)]
@@ -106,6 +118,12 @@ impl NewInstoreOrder<'_> {
             total_amount: self.items.total(),
             items: self.items.iter().map(item).collect(),
             sponsor: self.sponsor_id.map(|id| Sponsor { id }),
+            taxes: self.taxes.map(|iva| {
+                [Tax {
+                    value: iva.value(),
+                    kind: "IVA",
+                }]
+            }),
         }
     }
 }

@@ -96,6 +96,7 @@ mod tests {
     fn link(client_id: Option<u64>) -> OAuth {
         OAuth {
             client_id,
+            owner_id: None,
             client_secret: Secret::parse("hush-client-secret").unwrap(),
             refresh_token: Secret::parse("hush-first").unwrap(),
         }

@@ -22,20 +22,10 @@ pub enum Trade {
 }
 
 impl Trade {
-    /// Each site numbers its categories by itself (`protocol.md` 2.3).
     pub fn category(self, site: Site) -> u64 {
-        let (gastronomy, petrol_station) = match site {
-            Site::Mla => (621_102, 473_000),
-            Site::Mlb => (5_611_203, 4_731_300),
-            Site::Mlm => (5_812, 468_419),
-            Site::Mco => (5_611, 4_731),
-            Site::Mpe => (5_520, 5_050),
-            Site::Mlu => (56_101, 47_300),
-            Site::Mlc => (561_000, 473_001),
-        };
         match self {
-            Trade::PetrolStation => petrol_station,
-            Trade::Gastronomy => gastronomy,
+            Trade::PetrolStation => site.petrol_station(),
+            Trade::Gastronomy => site.gastronomy(),
         }
     }
 }

@@ -4,6 +4,7 @@ use rust_decimal::Decimal;
 use uuid::Uuid;
 
 use super::*;
+use crate::domain::extras::Iva;
 use crate::domain::id::{ExternalPosId, ExternalStoreId, Reference, Timestamp};
 use crate::domain::money::{Currency, Money, Site};
 use crate::domain::order::{Item, Items, Quantity};
@@ -426,6 +427,7 @@ async fn an_order_is_put_on_a_pos_read_and_taken_off() {
         expires_at: Timestamp(1_787_430_896_559),
         items: &items,
         sponsor_id: Some(334_249_281),
+        taxes: Iva::new(Money::parse("6430.34", Currency::Ars).unwrap(), None, items.total()).ok(),
     };
     client
         .put_order(&token, COLLECTOR, &store_id(), &pos_id(), &new)
@@ -463,7 +465,8 @@ async fn an_order_is_put_on_a_pos_read_and_taken_off() {
             r#"{"external_reference":"T-000123","title":"Pump 4","description":"SUPER 23.45 L","#,
             r#""notification_url":"https://pay.example.com/n","expiration_date":"2026-08-22T20:34:56.559+00:00","#,
             r#""total_amount":37051.00,"items":[{"title":"SUPER 23.45 L","description":"Pump 4","unit_price":18525.50,"#,
-            r#""quantity":2,"unit_measure":"unit","total_amount":37051.00}],"sponsor":{"id":334249281}}"#
+            r#""quantity":2,"unit_measure":"unit","total_amount":37051.00}],"sponsor":{"id":334249281},"#,
+            r#""taxes":[{"value":6430.34,"type":"IVA"}]}"#
         )
     );
 }

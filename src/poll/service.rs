@@ -17,6 +17,7 @@ use crate::net::body::Whole;
 use crate::table::{Answer, Outcome, Table};
 
 const ORDER_VERSION: HeaderName = HeaderName::from_static("order-version");
+const CLIENT_ID: HeaderName = HeaderName::from_static("client-id");
 
 /// The service of one thread; its connections share it.
 #[derive(Clone)]
@@ -63,6 +64,7 @@ fn refusal(status: StatusCode, body: &'static [u8], outcome: Outcome) -> Answer 
         body: Bytes::from_static(body),
         outcome,
         order_version_2: false,
+        client_id: None,
     }
 }
 
@@ -118,6 +120,9 @@ fn fill(headers: &mut HeaderMap, answer: &Answer) {
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if answer.order_version_2 {
         headers.insert(ORDER_VERSION, HeaderValue::from_static("2"));
+        if let Some(id) = answer.client_id {
+            headers.insert(CLIENT_ID, HeaderValue::from(id));
+        }
     }
     match answer.outcome {
         Outcome::MethodNotAllowed => {

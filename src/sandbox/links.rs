@@ -89,6 +89,10 @@ impl Link {
 }
 
 impl Links {
+    pub fn has(&self, seller: u64) -> bool {
+        self.links.contains_key(&seller)
+    }
+
     pub fn seller(&mut self, token: &str, now: i64) -> Option<u64> {
         let mut links = self.links.iter_mut();
         links.find_map(|(seller, link)| link.takes(token, now).then_some(*seller))
@@ -172,6 +176,7 @@ mod tests {
     fn application() -> Application {
         Application {
             id: 1,
+            owner: 2,
             secret: String::new(),
             token_life: Duration::from_secs(100),
             replaced_for: Duration::from_secs(10),

@@ -7,6 +7,7 @@ mod api;
 mod chance;
 mod client;
 mod control;
+mod extras;
 mod journal;
 pub mod json;
 mod links;

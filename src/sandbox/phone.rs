@@ -269,9 +269,12 @@ async fn ask_url(sim: &Simulator, scan: &Scan, account: &Account) -> Option<Orde
                 status: answer.status,
                 content_type: answer.header("content-type"),
                 order_version: answer.header("order-version"),
+                client_id: answer.header("client-id"),
                 body: &answer.body,
             };
-            poll::read(&answer, account)
+            let is_linked = sim.links.borrow().has(account.collector);
+            let administrator = is_linked.then_some(sim.settings.application.owner);
+            poll::read(&answer, account, administrator)
         }
     };
     let answer = asked.ok().and_then(Result::ok);

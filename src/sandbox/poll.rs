@@ -2,6 +2,7 @@
 
 use rust_decimal::Decimal;
 
+use super::extras;
 use super::json::Json;
 use super::order::{Item, Order};
 use super::settings::Account;
@@ -13,6 +14,7 @@ pub struct Answer<'a> {
     pub status: u16,
     pub content_type: Option<&'a str>,
     pub order_version: Option<&'a str>,
+    pub client_id: Option<&'a str>,
     pub body: &'a [u8],
 }
 
@@ -57,36 +59,6 @@ const WAITING_THIRD: Shape = &[(
     true,
 )];
 
-const LOYALTY: Shape = &[
-    ("program", Kind::Text(40), true),
-    ("transaction_id", Kind::Text(40), true),
-    ("invoice_number", Kind::Text(8), false),
-    ("transaction_date", Kind::Text(40), false),
-    ("transaction_amount", Kind::Amount, false),
-    ("store_id", Kind::Text(5), false),
-    (
-        "products",
-        Kind::List(
-            50,
-            &[
-                ("code", Kind::Text(10), true),
-                ("quantity", Kind::Amount, true),
-                ("unit", Kind::Word(&["litre", "piece"]), true),
-                ("unit_price", Kind::Amount, true),
-            ],
-        ),
-        false,
-    ),
-    (
-        "cashier_identification",
-        Kind::Object(&[("type", Kind::Text(20), true), ("number", Kind::Text(20), true)]),
-        false,
-    ),
-    ("period", Kind::Text(4), false),
-    ("shift", Kind::Text(1), false),
-    ("affinity_plan", Kind::Text(1), false),
-];
-
 const ORDER: Shape = &[
     ("collector_id", Kind::Whole, true),
     ("sponsor_id", Kind::Whole, false),
@@ -108,12 +80,9 @@ const ORDER: Shape = &[
     ),
     ("external_reference", Kind::Text(256), true),
     ("notification_url", Kind::Url(500), false),
-    ("loyalty", Kind::Object(LOYALTY), false),
-    (
-        "taxes",
-        Kind::List(10, &[("value", Kind::Any, true), ("type", Kind::Word(&["IVA"]), true)]),
-        false,
-    ),
+    // The next two have more to say for themselves.
+    ("loyalty", Kind::Any, false),
+    ("taxes", Kind::Any, false),
 ];
 
 const ORDER_THIRD: Shape = &[
@@ -140,23 +109,12 @@ const ORDER_THIRD: Shape = &[
     ("description", Kind::Text(600), true),
     ("notification_url", Kind::Url(500), false),
     ("sponsor", Kind::Object(&[("id", Kind::Whole, true)]), false),
-    (
-        "taxes",
-        Kind::List(
-            10,
-            &[
-                ("type", Kind::Text(20), true),
-                ("value", Kind::Any, false),
-                ("percentage", Kind::Any, false),
-            ],
-        ),
-        false,
-    ),
+    ("taxes", Kind::Any, false),
     ("marketplace_fee", Kind::Any, false),
 ];
 
-/// The error lists all that is wrong.
-pub fn read(answer: &Answer<'_>, account: &Account) -> Result<Seen, Vec<String>> {
+/// The error lists all that is wrong. `administrator` is who reaches the account through OAuth, if somebody does.
+pub fn read(answer: &Answer<'_>, account: &Account, administrator: Option<u64>) -> Result<Seen, Vec<String>> {
     if !is_json(answer.content_type) {
         return Err(vec![format!(
             "{}: Content-Type is {:?}, not application/json",
@@ -183,7 +141,8 @@ pub fn read(answer: &Answer<'_>, account: &Account) -> Result<Seen, Vec<String>>
         }
         (200, Some("2")) => {
             checked(&body, ORDER_THIRD, 200)?;
-            third(&body, account).map(|order| Seen::Order(Dialect::Third, order))
+            let wrong = client(answer.client_id, administrator);
+            third(&body, account, administrator.is_some(), wrong).map(|order| Seen::Order(Dialect::Third, order))
         }
         (200, Some(other)) => Err(vec![format!("order-version is {other:?}, not 2")]),
         (status, _) => Err(vec![format!("HTTP {status} is neither 200, 400 nor 202")]),
@@ -219,12 +178,27 @@ fn first(body: &Json, account: &Account) -> Result<Order, Vec<String>> {
     {
         wrong.push(format!("items.currency_id is not {}", account.site.currency));
     }
+    let total = total(&self::items(body)).unwrap_or_default();
+    wrong.extend(extras::taxes(body, total, account.site, false));
+    wrong.extend(extras::loyalty(body, account.site));
     let sponsor = body.get("sponsor_id").integer();
     order(body, sponsor, account, wrong)
 }
 
-fn third(body: &Json, account: &Account) -> Result<Order, Vec<String>> {
-    let mut wrong = Vec::new();
+/// The header `client-id` names the administrator, if there is one.
+fn client(said: Option<&str>, administrator: Option<u64>) -> Vec<String> {
+    match (said, administrator) {
+        (said, Some(administrator)) if said != Some(&administrator.to_string()) => {
+            vec![format!("client-id is {said:?}, not {administrator}")]
+        }
+        (Some(said), None) => vec![format!(
+            "client-id is {said:?}, and the account is not reached through OAuth"
+        )],
+        _ => Vec::new(),
+    }
+}
+
+fn third(body: &Json, account: &Account, is_linked: bool, mut wrong: Vec<String>) -> Result<Order, Vec<String>> {
     let items = body.get("items").elements();
     let totals = items.iter().map(|item| item.get("total_amount").decimal());
     let total = totals.sum::<Option<Decimal>>();
@@ -242,6 +216,9 @@ fn third(body: &Json, account: &Account) -> Result<Order, Vec<String>> {
     {
         wrong.push("items.total_amount is not quantity × unit_price".to_owned());
     }
+    let total = total.unwrap_or_default();
+    wrong.extend(extras::taxes(body, total, account.site, true));
+    wrong.extend(extras::fee(body, total, account.site, is_linked));
     let sponsor = body.get("sponsor").get("id").integer();
     order(body, sponsor, account, wrong)
 }

@@ -92,6 +92,8 @@ pub enum Stamp {
 #[derive(Clone)]
 pub struct Application {
     pub id: u64,
+    /// The integrator's own account.
+    pub owner: u64,
     pub secret: String,
     /// How long an access token lives that came of a link. 180 days at Mercado Pago.
     pub token_life: Duration,
@@ -140,6 +142,7 @@ impl Default for Settings {
             accounts: vec![Account::new(TEST_TOKEN, "MLA").expect("it ends in a number, and the site is in the table")],
             application: Application {
                 id: 7_910_800_073_137_785,
+                owner: 334_249_281,
                 secret: TEST_CLIENT_SECRET.to_owned(),
                 token_life: Duration::from_secs(180 * 86_400),
                 replaced_for: Duration::from_secs(600),

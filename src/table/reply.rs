@@ -1,5 +1,6 @@
 //! Whole replies, rendered when a POS changes, in each dialect of the wire (`protocol.md` 1.2 to 1.4).
 
+use std::fmt::Display;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, LazyLock};
 use std::time::Instant;
@@ -11,9 +12,12 @@ use serde_json::value::RawValue;
 
 use crate::domain::account::Dialect;
 use crate::domain::id::Reference;
-use crate::domain::money::Money;
 use crate::domain::order::{Item, Order, Status, UnitMeasure};
 use crate::domain::pos::{Message, Mode, Pos, Standing, Waiting, Word};
+
+mod extras;
+
+use extras::{DocumentedTax, Points, TaxVersion2};
 
 /// How a poll was answered, for the counters. The last three never come from the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +74,8 @@ pub struct Answer {
     pub outcome: Outcome,
     /// Whether the reply says `order-version: 2`.
     pub order_version_2: bool,
+    /// What it says as `client-id`.
+    pub client_id: Option<u64>,
 }
 
 impl Answer {
@@ -80,6 +86,7 @@ impl Answer {
             body: Bytes::from_static(br#"{"error":{"type":"invalid"}}"#),
             outcome: Outcome::Invalid,
             order_version_2: false,
+            client_id: None,
         }
     }
 }
@@ -190,6 +197,7 @@ impl Reply {
             body,
             outcome: Outcome::of(waiting),
             order_version_2: false,
+            client_id: None,
         };
         Reply {
             answer,
@@ -208,6 +216,7 @@ impl Reply {
             body,
             outcome: Outcome::Order,
             order_version_2: dialect == Dialect::OrderVersion2,
+            client_id: order.payee.client_id.filter(|_| dialect == Dialect::OrderVersion2),
         };
         let offer = Offer {
             reference: order.reference.clone(),
@@ -257,8 +266,8 @@ fn json(body: &impl Serialize) -> Bytes {
 }
 
 /// A JSON number with the digits as they are.
-fn number(money: Money) -> Box<RawValue> {
-    RawValue::from_string(money.to_string()).expect("digits with a point are a JSON number")
+fn number(decimal: impl Display) -> Box<RawValue> {
+    RawValue::from_string(decimal.to_string()).expect("digits with a point are a JSON number")
 }
 
 #[derive(Serialize)]
@@ -295,6 +304,10 @@ struct DocumentedOrder<'a> {
     external_reference: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     notification_url: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    loyalty: Option<Points<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    taxes: Option<[DocumentedTax; 1]>,
 }
 
 #[derive(Serialize)]
@@ -324,6 +337,8 @@ impl<'a> DocumentedOrder<'a> {
             items: order.content.items.iter().map(item).collect(),
             external_reference: order.reference.as_str(),
             notification_url: order.payee.notification_url.as_deref(),
+            loyalty: order.content.loyalty.as_deref().map(Points::of),
+            taxes: order.content.taxes.map(DocumentedTax::of),
         }
     }
 }
@@ -339,6 +354,10 @@ struct OrderVersion2<'a> {
     notification_url: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     sponsor: Option<Sponsor>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    taxes: Option<[TaxVersion2; 1]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    marketplace_fee: Option<Box<RawValue>>,
 }
 
 #[derive(Serialize)]
@@ -381,6 +400,8 @@ impl<'a> OrderVersion2<'a> {
             description: first.description.as_str(),
             notification_url: order.payee.notification_url.as_deref(),
             sponsor: order.payee.sponsor_id.map(|id| Sponsor { id }),
+            taxes: order.content.taxes.map(TaxVersion2::of),
+            marketplace_fee: order.content.marketplace_fee.map(|fee| number(fee.amount())),
         }
     }
 }

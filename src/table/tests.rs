@@ -60,6 +60,7 @@ fn order(i: usize, expires_in_seconds: u64) -> Order {
             collector_id: 1,
             sponsor_id: None,
             notification_url: None,
+            client_id: None,
         },
         Content::plain(Items::new(vec![item]).expect("good items"), expires_in_seconds),
         LatePayment::Report,

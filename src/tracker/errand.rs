@@ -118,6 +118,7 @@ async fn put(api: &Api<'_>, order: &Order, pos: &ExternalPosId, store: &External
         expires_at: order.expires_at,
         items: &order.content.items,
         sponsor_id: order.payee.sponsor_id,
+        taxes: order.content.taxes,
     };
     let put = api
         .client

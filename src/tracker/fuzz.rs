@@ -162,6 +162,7 @@ fn order(late_payment: LatePayment) -> Order {
             collector_id: OURS,
             sponsor_id: None,
             notification_url: None,
+            client_id: None,
         },
         Content::plain(
             Items::new(vec![Item::plain(title, description, Quantity::ONE, price)]).expect("items"),

@@ -36,6 +36,7 @@ fn order(reference: &str, items: Vec<Item>) -> Order {
                 collector_id: 1,
                 sponsor_id: None,
                 notification_url: None,
+                client_id: None,
             },
             Content::plain(Items::new(items).expect("items"), 300),
             LatePayment::Report,

@@ -299,6 +299,7 @@ pub(crate) fn payee() -> Payee {
         collector_id: 178_106_235,
         sponsor_id: None,
         notification_url: None,
+        client_id: None,
     }
 }
 

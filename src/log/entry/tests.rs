@@ -5,6 +5,7 @@ use proptest::sample::select;
 
 use super::*;
 use crate::domain::command::{Action, NewState};
+use crate::domain::extras::{Cashier, Code, Fee, Iva, Loyalty, Measure, Percentage, Product, Products, Program, Unit};
 use crate::domain::id::IdempotencyKey;
 use crate::domain::payment::{Ask, Cause, Oddity, Payment, Refund, RefundState, Reversal, Reversed, Sighting, Suspect};
 use crate::domain::posted::QrMode;
@@ -67,15 +68,22 @@ fn settled_order() -> Order {
     }
 }
 
-/// With what an intent has.
+/// With what an intent has, and what stations and countries add, although no account has all of that.
 fn posted_order() -> Order {
     let way = Way::Intent {
         pos: ExternalPosId::parse("PUMP4").expect("a name"),
     };
     let order = settled_order();
     Order {
+        payee: Payee {
+            client_id: Some(334_249_281),
+            ..order.payee.clone()
+        },
         content: Content {
             qr: QrMode::Dynamic,
+            taxes: Iva::new(ars("2957.93"), Percentage::parse("19").ok(), order.amount()).ok(),
+            loyalty: Some(Box::new(loyalty())),
+            marketplace_fee: Fee::new(ars("18.53"), order.amount()).ok(),
             ..order.content.clone()
         },
         posted: Some(Box::new(Posted {
@@ -87,6 +95,35 @@ fn posted_order() -> Order {
         })),
         ..order
     }
+}
+
+fn loyalty() -> Loyalty {
+    let product = Product {
+        code: code("2"),
+        quantity: Measure::parse("14.852").expect("litres"),
+        unit: Unit::Litre,
+        unit_price: Measure::parse("1247.35").expect("a price"),
+    };
+    Loyalty {
+        program: Program::Serviclub,
+        transaction_id: text("00029-4-T-000123"),
+        invoice_number: Code::padded("45ea80").expect("a number"),
+        transaction_date: Timestamp(1_763_733_900_000),
+        transaction_amount: ars("18526"),
+        store_id: Code::padded("29").expect("a number"),
+        products: Products::new(vec![product]).expect("one"),
+        cashier: Cashier {
+            kind: code("DNI"),
+            number: code("00000000"),
+        },
+        period: code("0000"),
+        shift: Some(code("1")),
+        affinity_plan: code("7"),
+    }
+}
+
+fn code<const N: usize>(code: &str) -> Code<N> {
+    Code::parse(code).expect(code)
 }
 
 fn payment(id: u64, amount: &str) -> Payment {
@@ -440,8 +477,14 @@ fn any_order() -> impl Strategy<Value = Order> {
             option::of(words::<50>()),
             option::of(policy()),
             select(QrMode::ALL.to_vec()),
+            extras(currency),
         );
-        let payee = (any::<u64>(), option::of(any::<u64>()), option::of(words::<50>()));
+        let payee = (
+            any::<u64>(),
+            option::of(any::<u64>()),
+            option::of(words::<50>()),
+            option::of(any::<u64>()),
+        );
         let times = (time(), time(), option::of(time()), option::of(time()));
         let canceled = select(vec![None, Some(CancelReason::PaidElsewhere)]);
         let outcome = (
@@ -451,7 +494,16 @@ fn any_order() -> impl Strategy<Value = Order> {
             option::of(posted()),
         );
         (asked, payee, policy(), times, canceled, outcome).prop_map(
-            |((items, expires_in_seconds, metadata, late_asked, qr), payee, late_payment, times, canceled, outcome)| {
+            |(
+                (items, expires_in_seconds, metadata, late_asked, qr, extras),
+                payee,
+                late_payment,
+                times,
+                canceled,
+                outcome,
+            )| {
+                let items = Items::new(items).expect("items");
+                let ((iva, percentage), fee, loyalty) = extras;
                 Order {
                     reference: reference("T-1"),
                     pos: pos_id("P"),
@@ -460,9 +512,14 @@ fn any_order() -> impl Strategy<Value = Order> {
                         collector_id: payee.0,
                         sponsor_id: payee.1,
                         notification_url: payee.2.map(|url| url.as_str().into()),
+                        client_id: payee.3,
                     },
                     content: Content {
-                        items: Items::new(items).expect("items"),
+                        // One that is more than the total is none.
+                        taxes: iva.and_then(|iva| Iva::new(iva, percentage, items.total()).ok()),
+                        marketplace_fee: fee.and_then(|fee| Fee::new(fee, items.total()).ok()),
+                        loyalty: loyalty.map(Box::new),
+                        items,
                         expires_in_seconds,
                         metadata: metadata.map(|words| Metadata(words.as_str().into())),
                         late_payment: late_asked,
@@ -485,6 +542,50 @@ fn any_order() -> impl Strategy<Value = Order> {
             },
         )
     })
+}
+
+type Extras = ((Option<Money>, Option<Percentage>), Option<Money>, Option<Loyalty>);
+
+fn extras(currency: Currency) -> impl Strategy<Value = Extras> {
+    let percentage = select(["0", "5", "19", "7.25"].to_vec()).prop_map(|text| Percentage::parse(text).expect(text));
+    (
+        (option::of(money(currency)), option::of(percentage)),
+        option::of(money(currency)),
+        option::of(any_loyalty(currency)),
+    )
+}
+
+fn any_loyalty(currency: Currency) -> impl Strategy<Value = Loyalty> {
+    let measure = || "[1-9][0-9]{0,4}(\\.[0-9]{1,3})?".prop_map(|text| Measure::parse(&text).expect("a measure"));
+    let product = (any_code(), measure(), select(vec![Unit::Litre, Unit::Piece]), measure()).prop_map(
+        |(code, quantity, unit, unit_price)| Product {
+            code,
+            quantity,
+            unit,
+            unit_price,
+        },
+    );
+    let names = (select(Program::ALL.to_vec()), words(), any_code::<8>(), any_code::<5>());
+    let sold = (time(), money(currency), vec(product, 1..4));
+    let shift = (any_code(), any_code(), any_code(), option::of(any_code()), any_code());
+    (names, sold, shift).prop_map(|(names, sold, (kind, number, period, shift, affinity_plan))| Loyalty {
+        program: names.0,
+        transaction_id: names.1,
+        invoice_number: Code::padded(names.2.as_str()).expect("a code"),
+        transaction_date: sold.0,
+        transaction_amount: sold.1,
+        store_id: Code::padded(names.3.as_str()).expect("a code"),
+        products: Products::new(sold.2).expect("some"),
+        cashier: Cashier { kind, number },
+        period,
+        shift,
+        affinity_plan,
+    })
+}
+
+fn any_code<const N: usize>() -> impl Strategy<Value = Code<N>> {
+    vec(select(('0'..='9').chain('a'..='z').collect::<Vec<_>>()), 1..=N)
+        .prop_map(|letters| code(&letters.into_iter().collect::<String>()))
 }
 
 fn posted() -> impl Strategy<Value = Posted> {

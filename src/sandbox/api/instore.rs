@@ -3,6 +3,7 @@
 use rust_decimal::Decimal;
 
 use super::{Answered, Call, Refusal, refusal};
+use crate::sandbox::extras;
 use crate::sandbox::json::Json;
 use crate::sandbox::order::Order;
 use crate::sandbox::poll;
@@ -39,11 +40,7 @@ const ORDER: Shape = &[
     ),
     ("sponsor", Kind::Object(&[("id", Kind::Whole, true)]), false),
     ("cash_out", Kind::Object(&[("amount", Kind::Amount, true)]), false),
-    (
-        "taxes",
-        Kind::List(10, &[("value", Kind::Any, true), ("type", Kind::Word(&["IVA"]), true)]),
-        false,
-    ),
+    ("taxes", Kind::Any, false),
 ];
 
 /// `/instore/qr/seller/collectors/{4}/stores/{6}/pos/{8}/orders`.
@@ -146,9 +143,13 @@ fn order(body: &Json, site: &Site) -> Result<Order, Refusal> {
             "external_reference has other characters than letters, digits, - and _",
         ));
     }
+    let total = total(body, site)?;
+    if let Some(wrong) = extras::taxes(body, total, site, false).first() {
+        return Err(invalid("taxes", wrong));
+    }
     Ok(Order {
         reference: reference.to_owned(),
-        total: total(body, site)?,
+        total,
         items: poll::items(body),
         notification_url: body.get("notification_url").text().map(str::to_owned),
         sponsor: body.get("sponsor").get("id").integer(),

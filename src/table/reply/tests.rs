@@ -1,7 +1,8 @@
 use super::*;
 use crate::domain::account::{LatePayment, Payee};
+use crate::domain::extras::{Cashier, Code, Fee, Iva, Loyalty, Measure, Percentage, Product, Products, Program, Unit};
 use crate::domain::id::{AccountId, PosId, Timestamp};
-use crate::domain::money::Currency;
+use crate::domain::money::{Currency, Money};
 use crate::domain::order::{Content, Items, Quantity};
 use crate::domain::pos::{PollKey, Registration};
 use crate::domain::text::Text;
@@ -30,6 +31,7 @@ fn order(items: Vec<Item>) -> Order {
             collector_id: 178_106_235,
             sponsor_id: Some(334_249_281),
             notification_url: Some("https://pay.example.com/notifications/main".into()),
+            client_id: None,
         },
         Content::plain(Items::new(items).expect("good items"), 300),
         LatePayment::Report,
@@ -140,6 +142,67 @@ fn an_order_in_order_version_2() {
     assert_eq!(sent(&reply), (200, true, golden.into()));
 }
 
+fn loyalty(currency: Currency) -> Loyalty {
+    let product = |code, quantity, unit, price| Product {
+        code: Code::parse(code).expect(code),
+        quantity: Measure::parse(quantity).expect(quantity),
+        unit,
+        unit_price: Measure::parse(price).expect(price),
+    };
+    let products = vec![
+        product("2", "14.852", Unit::Litre, "1247.35"),
+        product("7", "1", Unit::Piece, "0.20"),
+    ];
+    Loyalty {
+        program: Program::Ctc,
+        transaction_id: text("00029-4-T-000123"),
+        invoice_number: Code::padded("123").expect("a number"),
+        transaction_date: NOW,
+        transaction_amount: Money::parse("18525.70", currency).expect("an amount"),
+        store_id: Code::padded("29").expect("a number"),
+        products: Products::new(products).expect("two"),
+        cashier: Cashier {
+            kind: Cashier::unknown_kind(),
+            number: Cashier::unknown_number(),
+        },
+        period: Loyalty::unknown_period(),
+        shift: Some(Code::parse("1").expect("a shift")),
+        affinity_plan: Loyalty::usual_plan(),
+    }
+}
+
+#[test]
+fn points_of_argentina() {
+    let mut order = order(vec![item("SUPER 14.852 L", "18525.70", Currency::Ars)]);
+    order.content.loyalty = Some(Box::new(loyalty(Currency::Ars)));
+    let reply = Reply::order(&order, Dialect::Documented, Instant::now(), None);
+    let golden = include_str!("../../../tests/wire/order_documented_loyalty.json").trim_end();
+    assert_eq!(sent(&reply), (200, false, golden.into()));
+}
+
+#[test]
+fn taxes_of_colombia() {
+    let cop = |text| Money::parse(text, Currency::Cop).expect(text);
+    let mut order = order(vec![item("SUPER", "11900", Currency::Cop)]);
+    let total = order.amount();
+    order.content.taxes = Iva::new(cop("1900"), None, total).ok();
+    let reply = Reply::order(&order, Dialect::Documented, Instant::now(), None);
+    let golden = include_str!("../../../tests/wire/order_documented_taxes.json").trim_end();
+    assert_eq!(sent(&reply), (200, false, golden.into()));
+
+    order.content.taxes = Iva::new(cop("1900"), Percentage::parse("19").ok(), total).ok();
+    order.content.marketplace_fee = Fee::new(cop("119"), total).ok();
+    let reply = Reply::order(&order, Dialect::OrderVersion2, Instant::now(), None);
+    let golden = include_str!("../../../tests/wire/order_version_2_extras.json").trim_end();
+    assert_eq!(sent(&reply), (200, true, golden.into()));
+    assert_eq!(reply.answer().client_id, None);
+
+    order.payee.client_id = Some(334_249_281);
+    let told = |dialect| Reply::order(&order, dialect, Instant::now(), None).answer().client_id;
+    assert_eq!(told(Dialect::OrderVersion2), Some(334_249_281));
+    assert_eq!(told(Dialect::Documented), None);
+}
+
 #[test]
 fn what_is_not_configured_is_left_out_and_whole_currencies_stay_whole() {
     let mut order = order(vec![item("SUPER", "999999999999", Currency::Cop)]);
@@ -147,6 +210,7 @@ fn what_is_not_configured_is_left_out_and_whole_currencies_stay_whole() {
         collector_id: 1,
         sponsor_id: None,
         notification_url: None,
+        client_id: None,
     };
     let body = concat!(
         r#"{"collector_id":1,"items":[{"title":"SUPER","description":"Pump 4, \"SUPER\" ñ","currency_id":"COP","#,

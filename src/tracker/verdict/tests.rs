@@ -32,6 +32,7 @@ pub(in crate::tracker) fn order() -> Order {
                 collector_id: OURS,
                 sponsor_id: None,
                 notification_url: None,
+                client_id: None,
             },
             Content::plain(Items::new(vec![item]).expect("items"), 300),
             LatePayment::Report,
