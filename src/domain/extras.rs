@@ -141,7 +141,7 @@ impl fmt::Display for Percentage {
 pub struct Code<const MAX: usize>(Arc<str>);
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("must be 1 to {0} letters and digits")]
+#[error("must have only letters and digits, at least one and at most {0}")]
 pub struct BadCode(usize);
 
 impl<const MAX: usize> Code<MAX> {

@@ -10,6 +10,7 @@ mod crash;
 mod demo;
 mod disk;
 mod examples;
+mod extras;
 mod feed;
 mod flood;
 mod json;
