@@ -205,6 +205,7 @@ impl From<Refusal> for Problem {
             Refusal::PosUnknown => Problem::new(StatusCode::NOT_FOUND, "pos_unknown", detail),
             Refusal::OrderOpen(open) => conflict("order_open").with("external_reference", open.as_str()),
             Refusal::KeysTaken(pos) => conflict("keys_taken").with("pos", pos.as_str()),
+            Refusal::PlaceTaken(pos) => conflict("external_id_taken").with("pos", pos.as_str()),
             Refusal::ReferenceUsed(_) => conflict("reference_used"),
             Refusal::OrderPaid(paid) => conflict("order_paid").with("external_reference", paid.as_str()),
             Refusal::AccountChanged(_) => conflict("account_changed"),

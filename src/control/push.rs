@@ -108,9 +108,8 @@ impl Settings {
     async fn sent(&self, follower: Follower, order: &Order, wait: Duration) -> Result<(), Problem> {
         let is_told = |event: &Event| !matches!(event, Event::OrderReady(_) | Event::CancelAsked { .. });
         if !self.told(follower, &order.reference, wait, is_told).await? {
-            let command = Command::Withdrawn {
+            let command = Command::GiveUp {
                 reference: order.reference.clone(),
-                reason: None,
             };
             let applied = self.engine.submit(order.pos.clone(), command).await?;
             if !applied.events.is_empty() {

@@ -55,10 +55,14 @@ pub enum Command {
         reference: Reference,
         why: Reason,
     },
-    /// An order that we put at Mercado Pago is canceled for good: it is there no more, or nobody waits for it.
+    /// An order that we put at Mercado Pago is there no more.
     Withdrawn {
         reference: Reference,
         reason: Option<CancelReason>,
+    },
+    /// Nobody waits any longer for Mercado Pago to take the order.
+    GiveUp {
+        reference: Reference,
     },
     /// The order's time is up.
     Expire {
@@ -125,6 +129,7 @@ impl Command {
             | Command::Sent { reference, .. }
             | Command::Rejected { reference, .. }
             | Command::Withdrawn { reference, .. }
+            | Command::GiveUp { reference }
             | Command::Expire { reference }
             | Command::Refund { reference, .. }
             | Command::Settle { reference, .. }
@@ -152,6 +157,7 @@ impl Command {
             | Command::Sent { .. }
             | Command::Rejected { .. }
             | Command::Withdrawn { .. }
+            | Command::GiveUp { .. }
             | Command::Expire { .. }
             | Command::LapseLease { .. }
             // Else an order that is there would be withheld, though its controller lives.
@@ -165,7 +171,7 @@ impl Command {
     }
 
     /// Every name that `name` gives.
-    pub const NAMES: [&'static str; 17] = [
+    pub const NAMES: [&'static str; 18] = [
         "register",
         "remove",
         "state",
@@ -177,6 +183,7 @@ impl Command {
         "sent",
         "rejected",
         "withdrawn",
+        "give_up",
         "expire",
         "lapse_lease",
         "settle",
@@ -199,6 +206,7 @@ impl Command {
             Command::Sent { .. } => "sent",
             Command::Rejected { .. } => "rejected",
             Command::Withdrawn { .. } => "withdrawn",
+            Command::GiveUp { .. } => "give_up",
             Command::Expire { .. } => "expire",
             Command::LapseLease { .. } => "lapse_lease",
             Command::Settle { .. } => "settle",
@@ -223,7 +231,7 @@ pub enum Event {
     /// It can be polled; or, if it is to be put at Mercado Pago, that is begun.
     OrderReady(Arc<Order>),
     OrderShown(Facts),
-    /// Mercado Pago has it.
+    /// Mercado Pago has it; perhaps too late, and then it is taken off.
     OrderSent {
         facts: Facts,
         intent: Option<IntentId>,
@@ -364,6 +372,8 @@ pub enum Refusal {
     OrderOpen(Reference),
     #[error("the point of sale {0} has these keys")]
     KeysTaken(PosId),
+    #[error("the point of sale {0} has this external_id at Mercado Pago, in the same account")]
+    PlaceTaken(PosId),
     #[error("{0}")]
     ReferenceUsed(Used),
     #[error("the order {0} is paid")]

@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use super::account::DeliveryFailed;
 use super::command::{BadDelivery, Command, Event, NewState, Push, Refusal, Report, Used};
-use super::id::{PosId, Reference, Timestamp};
+use super::id::{IntentId, PosId, Reference, Timestamp};
 use super::money::Money;
 use super::order::{CancelReason, Delivery, Order, Reason, Status};
 use super::payment::{Refund, RefundState};
 use super::pos::{Pos, Registration, Standing, State, Waiting, Word};
+use super::posted::QrData;
 use super::settle::{end, not_delivered, refund, settle};
 
 /// What a command names beyond its own POS.
@@ -21,6 +22,8 @@ pub struct Beyond<'a> {
     pub order: Option<&'a Order>,
     /// The POS that has the poll keys of a registration.
     pub keys_owner: Option<&'a PosId>,
+    /// The POS that has its place at Mercado Pago.
+    pub place_owner: Option<&'a PosId>,
 }
 
 /// What follows from a command. No events and the same lease: it had been done before.
@@ -44,6 +47,10 @@ pub fn decide(state: &State, beyond: Beyond<'_>, command: &Command, now: Timesta
         (Command::Overdue { .. }, pos) => with(overdue(own(pos, beyond.order)?)),
         (Command::Refund { wanted, .. }, pos) => refund(own(pos, beyond.order)?, wanted, now).and_then(with),
         (Command::Refunded { number, state, .. }, pos) => with(refunded(own(pos, beyond.order)?, *number, state)),
+        // Of one that has ended, too: what an intent is called must be known to take it off.
+        (Command::Sent { intent, qr_data, .. }, pos) => {
+            with(sent(own(pos, beyond.order)?, intent.as_ref(), qr_data.as_ref()))
+        }
         (_, None) => Err(Refusal::PosUnknown),
         (Command::Remove, Some(pos)) => remove(pos),
         (Command::Say { word, lease_seconds }, Some(pos)) => say(pos, word, *lease_seconds, now),
@@ -55,21 +62,6 @@ pub fn decide(state: &State, beyond: Beyond<'_>, command: &Command, now: Timesta
             Some(order) if order.status == Status::Ready => vec![Event::OrderShown(order.facts())],
             _ => Vec::new(),
         }),
-        (
-            Command::Sent {
-                reference,
-                intent,
-                qr_data,
-            },
-            Some(pos),
-        ) => with(match open(pos, reference) {
-            Some(order) if order.status == Status::Sending => vec![Event::OrderSent {
-                facts: order.facts(),
-                intent: intent.clone(),
-                qr_data: qr_data.clone(),
-            }],
-            _ => Vec::new(),
-        }),
         (Command::Rejected { reference, why }, Some(pos)) => with(match open(pos, reference) {
             Some(order) if order.status == Status::Sending => rejected(order, why, now),
             _ => Vec::new(),
@@ -78,6 +70,10 @@ pub fn decide(state: &State, beyond: Beyond<'_>, command: &Command, now: Timesta
             Some(order) if order.is_canceling() => canceled(order, order.canceled_for, now),
             Some(order) => canceled(order, *reason, now),
             None => Vec::new(),
+        }),
+        (Command::GiveUp { reference }, Some(pos)) => with(match open(pos, reference) {
+            Some(order) if order.status == Status::Sending => canceled(order, order.canceled_for, now),
+            _ => Vec::new(),
         }),
         (Command::Expire { reference }, Some(pos)) => with(match open(pos, reference) {
             Some(order) => end(order, Event::OrderExpired(order.facts()), now),
@@ -105,6 +101,11 @@ fn register(pos: Option<&Pos>, beyond: Beyond<'_>, wanted: &Registration) -> Res
         && pos.is_none_or(|pos| pos.id != *owner)
     {
         return Err(Refusal::KeysTaken(owner.clone()));
+    }
+    if let Some(owner) = beyond.place_owner
+        && pos.is_none_or(|pos| pos.id != *owner)
+    {
+        return Err(Refusal::PlaceTaken(owner.clone()));
     }
     let Some(pos) = pos else {
         return Ok(vec![Event::Registered(wanted.clone())]);
@@ -222,6 +223,19 @@ fn canceled(order: &Order, reason: Option<CancelReason>, now: Timestamp) -> Vec<
         ..order.clone()
     };
     end(&canceled, Event::OrderCanceled { facts, reason }, now)
+}
+
+fn sent(order: &Order, intent: Option<&IntentId>, qr_data: Option<&QrData>) -> Vec<Event> {
+    let Some(posted) = &order.posted else { return Vec::new() };
+    let names_it = posted.intent.is_none() && intent.is_some();
+    if order.status != Status::Sending && !names_it {
+        return Vec::new();
+    }
+    vec![Event::OrderSent {
+        facts: order.facts(),
+        intent: intent.cloned(),
+        qr_data: qr_data.cloned(),
+    }]
 }
 
 /// One that the controller wanted canceled is canceled so.

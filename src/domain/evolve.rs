@@ -127,7 +127,9 @@ pub fn evolve_order(order: &mut Order, event: &Event, at: Timestamp) {
             order.shown_at = Some(at);
         }
         Event::OrderSent { intent, qr_data, .. } => {
-            order.status = Status::Ready;
+            if order.status == Status::Sending {
+                order.status = Status::Ready;
+            }
             if let Some(posted) = &mut order.posted {
                 posted.intent.clone_from(intent);
                 posted.qr_data.clone_from(qr_data);

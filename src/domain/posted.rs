@@ -30,6 +30,13 @@ pub enum Way {
 }
 
 impl Way {
+    /// The POS's name at Mercado Pago. It has one place for an order there.
+    pub fn pos(&self) -> &ExternalPosId {
+        match self {
+            Way::Attended { pos, .. } | Way::Intent { pos } => pos,
+        }
+    }
+
     pub fn mode(&self) -> Mode {
         match self {
             Way::Attended { .. } => Mode::Attended,

@@ -41,6 +41,7 @@ pub(super) fn recover(log: &Log, views: &Views, clock: &Clock) -> Result<(), Log
         let pos = &record.pos;
         views.set_timers(&pos.id, None, Some(pos), now);
         slots.extend(views.new_slot(pos));
+        views.set_place(&pos.id, None, Some(pos));
         views.metrics.count(None, Some(pos));
         views.registry.insert(pos.id.clone(), record);
     }

@@ -15,13 +15,15 @@ use crate::clock::Now;
 use crate::domain::command::Command;
 use crate::domain::id::{AccountId, PosId};
 use crate::domain::order::Status;
-use crate::domain::pos::{Pos, Standing};
+use crate::domain::pos::{Pos, Registration, Standing};
 use crate::feed::Feed;
 use crate::table::{Key, Reply, Slot, Table};
 
 pub(super) struct Views {
     pub(super) table: Arc<Table>,
     pub(super) registry: DashMap<PosId, Arc<Record>>,
+    /// Whose place at Mercado Pago is whose; external ids do not differ by case.
+    places: DashMap<(AccountId, String), PosId>,
     pub(super) timers: Timers,
     pub(super) feed: Arc<Feed>,
     pub(super) accounts: Arc<Accounts>,
@@ -34,6 +36,7 @@ impl Views {
         Views {
             table,
             registry: DashMap::new(),
+            places: DashMap::new(),
             timers: Timers::default(),
             feed,
             accounts,
@@ -46,6 +49,7 @@ impl Views {
     pub(super) fn follow(&self, id: &PosId, before: Option<&Record>, after: Option<Arc<Record>>, now: Now) {
         self.set_timers(id, before.map(|r| &r.pos), after.as_ref().map(|r| &r.pos), now);
         self.set_slot(before.map(|r| &r.pos), after.as_ref().map(|r| &r.pos));
+        self.set_place(id, before.map(|r| &r.pos), after.as_ref().map(|r| &r.pos));
         self.metrics
             .count(before.map(|r| &r.pos), after.as_ref().map(|r| &r.pos));
         match after {
@@ -55,6 +59,25 @@ impl Views {
             None => {
                 self.registry.remove(id);
             }
+        }
+    }
+
+    /// The POS that has the place at Mercado Pago that a registration wants, if it wants one.
+    pub(super) fn place_owner(&self, id: &PosId, wanted: &Registration) -> Option<PosId> {
+        self.places.get(&place_of(id, wanted)?).map(|owner| owner.clone())
+    }
+
+    pub(super) fn set_place(&self, id: &PosId, before: Option<&Pos>, after: Option<&Pos>) {
+        let place = |pos: Option<&Pos>| pos.and_then(|pos| place_of(id, &pos.registration));
+        let (old, new) = (place(before), place(after));
+        if old == new {
+            return;
+        }
+        if let Some(old) = old {
+            self.places.remove_if(&old, |_, owner| owner == id);
+        }
+        if let Some(new) = new {
+            self.places.insert(new, id.clone());
         }
     }
 
@@ -165,6 +188,12 @@ impl Views {
         let until = self.timers.get(&pos.id, Kind::Expiry).unwrap_or_else(Instant::now);
         Reply::of(pos, dialect, until, self.timers.get(&pos.id, Kind::Lease))
     }
+}
+
+/// None: its orders wait to be polled, or have no way there.
+pub(super) fn place_of(id: &PosId, registration: &Registration) -> Option<(AccountId, String)> {
+    let way = registration.way(id).ok()??;
+    Some((registration.account.clone(), way.pos().as_str().to_ascii_lowercase()))
 }
 
 fn key_of(pos: &Pos) -> Option<Key> {

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{error, info, info_span, warn};
 
 use super::inbox::Keep;
-use super::views::Views;
+use super::views::{Views, place_of};
 use super::{Applied, Condition, Denied, Job, Record, Work};
 use crate::clock::{Clock, Now};
 use crate::domain::command::{Command, Event};
@@ -428,9 +428,29 @@ impl From<LogError> for Stop {
 }
 
 impl Stage {
+    /// The POS that has the place at Mercado Pago that is wanted, as the commands before this one left it.
+    fn place_owner(&self, views: &Views, job: &Job) -> Option<PosId> {
+        let Command::Register(wanted) = &job.command else {
+            return None;
+        };
+        let place = place_of(&job.pos, wanted)?;
+        let has_it = |(id, staged): &(&PosId, &Staged)| {
+            let pos = staged.state.as_ref();
+            pos.and_then(|pos| place_of(id, &pos.registration)).as_ref() == Some(&place)
+        };
+        let staged = self.pos.iter().find(has_it).map(|(id, _)| id.clone());
+        // What it was before this commit counts only if this commit has not changed it.
+        staged.or_else(|| {
+            views
+                .place_owner(&job.pos, wanted)
+                .filter(|owner| !self.pos.contains_key(owner))
+        })
+    }
+
     /// Decides one command after those before it, and writes what follows into the commit.
     fn apply(&mut self, views: &Views, batch: &mut Batch<'_>, seq: u64, job: &Job, now: Now) -> Result<Applied, Stop> {
         let next_seq = seq + self.entries.len() as u64 + 1;
+        let place_owner = self.place_owner(views, job);
         let staged = self.load(views, batch, &job.pos)?;
         let known = known_order(staged, batch, &job.command)?;
         let owner = match &job.command {
@@ -445,6 +465,7 @@ impl Stage {
         let beyond = Beyond {
             order: known.as_deref(),
             keys_owner: owner.as_ref(),
+            place_owner: place_owner.as_ref(),
         };
         let decision =
             decide(&staged.state, beyond, &job.command, now.at).map_err(|refusal| Stop::This(refusal.into()))?;

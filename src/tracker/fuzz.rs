@@ -88,6 +88,7 @@ fn settle(order: &Order, findings: Findings) -> Vec<Event> {
     let beyond = Beyond {
         order: Some(order),
         keys_owner: None,
+        place_owner: None,
     };
     let reference = order.reference.clone();
     let command = Command::Settle { reference, findings };

@@ -198,6 +198,21 @@ async fn one_is_replaced_and_its_place_taken() {
 }
 
 #[tokio::test]
+async fn a_place_at_mercado_pago_is_one_pos_s() {
+    let (market, _) = market("attended").await;
+    for (pos, mode) in [("OTHER", "attended"), ("OTHER", "intent")] {
+        let more = json!({"account": "shop", "mode": mode, "external_id": "pump4", "external_store_id": "S1"});
+        let taken = market.station.register_as(pos, more).await;
+        assert_eq!(taken, (409, "external_id_taken"));
+        assert_eq!(taken.json()["pos"], "PUMP4");
+    }
+    let other = json!({"account": "shop", "mode": "attended", "external_id": "PUMP5", "external_store_id": "S1"});
+    assert_eq!(market.station.register_as("PUMP4", other).await, 200);
+    let free = json!({"account": "shop", "mode": "intent", "external_id": "PUMP4"});
+    assert_eq!(market.station.register_as("OTHER", free).await, 201);
+}
+
+#[tokio::test]
 async fn one_that_expires_is_taken_off() {
     for mode in MODES {
         let (market, mut feed) = market(mode).await;

@@ -38,7 +38,7 @@ fn sentence() -> impl Strategy<Value = String> {
         3 => push.prop_map(|(reference, amount, replace, late)| {
             format!("push {reference} {amount}{late}{}", if replace { " replace" } else { "" })
         }),
-        1 => (select(vec!["sent", "withdraw"]), reference()).prop_map(|(what, of)| format!("{what} {of}")),
+        1 => (select(vec!["sent", "withdraw", "give-up"]), reference()).prop_map(|(what, of)| format!("{what} {of}")),
         1 => reference().prop_map(|of| format!("reject {of} why")),
         1 => (select(vec!["shown", "expire", "dispensed", "failed"]), reference()).prop_map(|(what, of)| format!("{what} {of}")),
         1 => (reference(), amount()).prop_map(|(of, amount)| format!("failed {of} amount {amount}")),

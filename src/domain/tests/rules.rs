@@ -606,6 +606,14 @@ fn a_cancel_is_asked_of_mercado_pago_first() {
             ("push F 100 replace", "replaced E, sending F", "ready"),
             ("expire F", "expired F", "unavailable"),
             ("sent F", "", "unavailable"),
+            // What it is called must be known to take it off.
+            ("sent F as i-6", "sent as i-6 F", "unavailable"),
+            ("sent F as i-6", "", "unavailable"),
+            ("push G 100", "sending G", "ready"),
+            ("give-up G", "canceled G", "unavailable"),
+            ("push H 100", "sending H", "ready"),
+            ("sent H", "sent H", "ready"),
+            ("give-up H", "", "ready"),
         ],
     );
     assert_eq!(status(&world, "A"), Status::Canceled);

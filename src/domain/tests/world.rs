@@ -54,6 +54,7 @@ impl World {
         let beyond = Beyond {
             order: known,
             keys_owner: keys.and_then(|keys| self.owner(keys)),
+            place_owner: None,
         };
         let decision = decide(&state, beyond, command, self.now)?;
         let mut after = state;
@@ -146,6 +147,9 @@ impl World {
             "withdraw" => Command::Withdrawn {
                 reference: reference(words[1]),
                 reason: has("there").then_some(CancelReason::AtMercadoPago),
+            },
+            "give-up" => Command::GiveUp {
+                reference: reference(words[1]),
             },
             "expire" => Command::Expire {
                 reference: reference(words[1]),
