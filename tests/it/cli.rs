@@ -212,6 +212,7 @@ async fn a_sale_by_hand_at_mercado_pago() {
     for mode in ["attended", "intent"] {
         let market = Market::open().await;
         let station = &market.station;
+        let mut feed = market.feed().await;
         api::pos(market.sandbox.address(), "DESK1", "").await;
         let add = [
             "pos",
@@ -255,7 +256,8 @@ async fn a_sale_by_hand_at_mercado_pago() {
             push("T-2", &["--wait", "10"]).out();
         }
         market.stand_at("DESK1").await.pay().await;
-        market.feed().await.until("order_paid").await;
+        assert_eq!(feed.until("order_canceled").await.data["external_reference"], "T-1");
+        feed.until("order_paid").await;
         assert!(
             station
                 .cli(&["order", "cancel", "DESK1"])
@@ -277,7 +279,7 @@ async fn a_sale_by_hand_at_mercado_pago() {
         );
         assert!(station.cli(&["order", "show", "T-3"]).out().contains("being canceled"));
         market.sandbox.set_faults(Faults::default()).await.expect("it runs");
-        market.feed().await.until("order_canceled").await;
+        assert_eq!(feed.until("order_canceled").await.data["external_reference"], "T-3");
 
         let nowhere = [
             "pos",
