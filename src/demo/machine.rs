@@ -231,11 +231,14 @@ impl Machine {
     }
 
     fn registration(&self) -> Job {
-        let mut body = json!({ "mode": self.mode, "name": self.kind.name(), "require_lease": true });
-        match self.mode {
-            Mode::Unattended => body["keys"] = json!({ "locationId": PLACE, "positionId": self.kind.position() }),
-            Mode::Attended | Mode::Intent => body["external_store_id"] = PLACE.into(),
-        }
+        let (mode, name) = (self.mode, self.kind.name());
+        let body = match mode {
+            Mode::Unattended => {
+                let keys = json!({ "locationId": PLACE, "positionId": self.kind.position() });
+                json!({ "mode": mode, "name": name, "keys": keys, "require_lease": true })
+            }
+            Mode::Attended | Mode::Intent => json!({ "mode": mode, "name": name, "external_store_id": PLACE }),
+        };
         self.put(What::Register, "", body)
     }
 

@@ -264,12 +264,14 @@ fn a_cancel_waits_for_mercado_pago_and_a_killed_server_sends_again() {
     demo.said("not yet", |line| {
         line["what"] == "DELETE /v1/pos/VEND1/order?reason=paid_elsewhere" && line["status"] == 202
     });
+    demo.does(&[r#"{"do":"slow","on":false}"#]);
     demo.until("it goes back", |state| {
         state["vending"]["phase"] == "canceled" && state["vending"]["phones"][0]["payment"]["status"] == "refunded"
     });
     assert_eq!(demo.payments("VEND1-0001"), ["refunded"]);
 
     demo.does(&[
+        r#"{"do":"slow","on":true}"#,
         r#"{"do":"mode","machine":"vending","mode":"intent"}"#,
         r#"{"do":"choose","slot":"B1"}"#,
     ]);
