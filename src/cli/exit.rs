@@ -32,7 +32,7 @@ impl Exit {
         (Exit::Usage, "the command line, or a file it names, is wrong"),
         (
             Exit::Unreachable,
-            "the server or Mercado Pago cannot be reached, or did not answer",
+            "the server or Mercado Pago cannot be reached, or did not answer; order cancel: it is not decided yet",
         ),
         (
             Exit::Storage,
@@ -89,6 +89,9 @@ pub enum Failure {
         error: Box<ApiError>,
         next: Option<String>,
     },
+    /// Mercado Pago has not said yet whether the order on this point of sale is canceled or paid.
+    #[error("Mercado Pago has not answered yet: {reference} on {pos} is open until it does")]
+    Undecided { pos: String, reference: String },
     /// What was found is not as it would have to be, in a sentence.
     #[error("{0}")]
     Unfit(String),
@@ -105,6 +108,8 @@ pub enum Failure {
 impl Failure {
     pub fn exit(&self) -> Exit {
         match self {
+            // Mercado Pago did not answer in time.
+            Failure::Refused(problem) if problem.code == "order_not_sent" => Exit::Unreachable,
             Failure::Refused(_) | Failure::Rows { .. } | Failure::Unfit(_) => Exit::Refused,
             Failure::MercadoPago { error, .. } if error.may_pass() => Exit::Unreachable,
             Failure::MercadoPago { .. } => Exit::Refused,
@@ -113,7 +118,7 @@ impl Failure {
             Failure::Start(error) if error.is_taken() => Exit::Taken,
             Failure::Start(error) if error.is_misconfigured() => Exit::Configuration,
             Failure::Start(_) | Failure::Fault(_) => Exit::Storage,
-            Failure::Unreachable { .. } => Exit::Unreachable,
+            Failure::Unreachable { .. } | Failure::Undecided { .. } => Exit::Unreachable,
             // Whoever read our output has read enough: `watch | head`.
             Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Ok,
             Failure::Output(_) => Exit::Storage,
@@ -136,6 +141,9 @@ impl Failure {
             Failure::Unreachable { .. } => {
                 Some("is `surtidor serve` running? `--socket`, SURTIDOR_SOCKET or `--url` say where to look".into())
             }
+            Failure::Undecided { pos, .. } => Some(format!(
+                "it goes on asking; `surtidor watch --pos {pos}` tells order_canceled or order_paid"
+            )),
             _ => None,
         }
     }
@@ -225,6 +233,18 @@ mod tests {
             refused(502, "<html>").to_string(),
             "the answer was HTTP 502 without a reason"
         );
+    }
+
+    #[test]
+    fn what_mercado_pago_has_not_answered_may_be_tried_again() {
+        let undecided = Failure::Undecided {
+            pos: "PUMP4".into(),
+            reference: "T-1".into(),
+        };
+        assert_eq!(undecided.exit(), Exit::Unreachable);
+        assert!(undecided.advice().expect("one").contains("watch --pos PUMP4"));
+        assert_eq!(refused(504, r#"{"code":"order_not_sent"}"#).exit(), Exit::Unreachable);
+        assert_eq!(refused(422, r#"{"code":"order_rejected"}"#).exit(), Exit::Refused);
     }
 
     #[test]

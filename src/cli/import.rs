@@ -20,8 +20,8 @@ use crate::limits::IMPORT_IN_FLIGHT;
 /// Registers the points of sale of a CSV file
 ///
 /// The first line names the columns: pos, and key.NAME for each of the server's `poll.keys`; if you like also name,
-/// account, mode, require_lease, url_secret, external_id, external_store_id. An empty field takes its default. All rows
-/// are tried, and each that failed is reported; importing the file again is harmless.
+/// account, mode, require_lease, url_secret, external_id, external_store_id. An empty field takes its default. Points of
+/// sale of the modes attended and intent need no key. All rows are tried, and each that failed is reported; importing the file again is harmless.
 #[derive(Args)]
 #[command(after_help = "Example:
   surtidor pos import pumps.csv
@@ -79,8 +79,11 @@ fn check(heads: &StringRecord) -> Result<(), String> {
             return Err(format!("the first line names `{head}` twice"));
         }
     }
-    if !heads.iter().any(|head| head == "pos") || !heads.iter().any(key) {
-        return Err("the first line must name the columns pos and key.NAME, such as key.locationId".into());
+    let has = |name: &str| heads.iter().any(|head| head == name);
+    if !has("pos") || !(has("mode") || heads.iter().any(key)) {
+        return Err(
+            "the first line must name the columns pos and key.NAME, such as key.locationId; or pos and mode".into(),
+        );
     }
     Ok(())
 }

@@ -2,18 +2,22 @@
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 use hyper::Method;
 use serde::Serialize;
 
-use super::screen::{Cell, Table};
+use super::screen::{Cell, Table, Tint};
 use super::wire::{Delivery, Item, Order, Payment, Refund};
 use super::{Environment, Failure, Options, Screen, body, show_rows};
 use crate::client::{Answer, Pages, Session};
 use crate::domain::id::{IdempotencyKey, PosId, Reference};
+use crate::domain::order::Status;
+use crate::domain::posted::QrMode;
 use crate::limits;
+use crate::qr::Code;
 
 /// Puts orders on points of sale, and follows them
 ///
@@ -41,12 +45,17 @@ enum OrderCommand {
 
 /// Puts an order on a point of sale, to be paid by whoever scans it
 ///
+/// Where Mercado Pago is told of it (modes attended and intent), the order is `sending` until Mercado Pago has it, and
+/// `order show` tells more. With --wait this command tells: the order is `ready`, or Mercado Pago's words why not; one
+/// that is not there in time is canceled.
+///
 /// With --reference, pushing the same order again is harmless: it stays as it is. Without, the server makes a
 /// reference. --file takes the whole order as JSON, with several items and metadata, and - reads it from standard input.
 #[derive(Args)]
 #[command(after_help = "Examples:
   surtidor order push PUMP4 --amount 18525.50 --title \"SUPER 23.45 L\" --reference T-1
   surtidor order push PUMP4 --amount 900 --title \"Coffee\" --expires 60 --replace
+  surtidor order push DESK1 --amount 900 --title \"Coffee\" --wait 10 --qr dynamic
   surtidor order push PUMP4 --file order.json")]
 struct PushArgs {
     /// The point of sale
@@ -67,14 +76,20 @@ struct PushArgs {
     /// End the order that is open now, if there is one
     #[arg(long)]
     replace: bool,
+    /// Wait until Mercado Pago has it, 1 to 30 seconds
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=limits::SEND_WAIT_SECONDS))]
+    wait: Option<u64>,
+    /// Which code shows it, mode intent: the printed one, one of its own to be shown on a screen, or both [default: static]
+    #[arg(long, value_parser = PossibleValuesParser::new(QrMode::ALL.map(QrMode::as_str)))]
+    qr: Option<String>,
     /// The order as JSON; - is standard input
-    #[arg(long, conflicts_with_all = ["amount", "title", "reference", "expires"])]
+    #[arg(long, conflicts_with_all = ["amount", "title", "reference", "expires", "qr"])]
     file: Option<PathBuf>,
 }
 
 /// Shows one order: its status, its times, its payments, what went back
 ///
-/// Orders are kept for more than a year, so one that ended long ago is found as well.
+/// On a terminal the code is drawn that an open intent has of its own. Orders are kept for more than a year, so one that ended long ago is found as well.
 #[derive(Args)]
 #[command(after_help = "Example:
   surtidor order show T-1")]
@@ -87,7 +102,8 @@ struct ShowArgs {
 /// Ends the order that is open on a point of sale
 ///
 /// Whoever scans from now on is offered nothing. A payment already on its way is told later as an event. An order that
-/// is paid cannot be canceled.
+/// is paid cannot be canceled. Where Mercado Pago has the order (modes attended and intent) it is asked first: if it does
+/// not answer, the exit code is 3, the order stays open, and an event tells how it ends.
 #[derive(Args)]
 #[command(after_help = "Examples:
   surtidor order cancel PUMP4
@@ -113,7 +129,7 @@ struct ListArgs {
     #[arg(long, value_parser = PosId::parse)]
     pos: Option<PosId>,
     /// Only those in this status
-    #[arg(long, value_parser = PossibleValuesParser::new(["ready", "shown", "paid", "canceled", "replaced", "expired"]))]
+    #[arg(long, value_parser = PossibleValuesParser::new(Status::ALL.map(Status::as_str)))]
     status: Option<String>,
     /// Only those made since this time (RFC 3339)
     #[arg(long, value_name = "TIME")]
@@ -195,6 +211,8 @@ struct Push<'a> {
     title: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_in_seconds: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    qr: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -271,6 +289,7 @@ impl PushArgs {
                 amount: amount.as_deref(),
                 title: title.as_deref(),
                 expires_in_seconds: *expires,
+                qr: self.qr.as_deref(),
             })),
             Some(file) => {
                 read(file).map_err(|error| Failure::Usage(format!("cannot read {}: {error}", file.display())))
@@ -296,22 +315,24 @@ fn read(file: &Path) -> io::Result<Vec<u8>> {
 }
 
 async fn push(
-    session: Session,
+    mut session: Session,
     args: &PushArgs,
     order: Vec<u8>,
     json: bool,
     screen: &mut Screen<'_>,
 ) -> Result<(), Failure> {
-    let query = if args.replace { "?replace=true" } else { "" };
-    call(
-        session,
-        Method::PUT,
-        &format!("/v1/pos/{}/order{query}", args.pos),
-        order,
-        json,
-        screen,
-    )
-    .await
+    let wait = args.wait.map(|seconds| format!("wait={seconds}"));
+    let query: Vec<String> = args
+        .replace
+        .then(|| "replace=true".into())
+        .into_iter()
+        .chain(wait)
+        .collect();
+    let mark = if query.is_empty() { "" } else { "?" };
+    let target = format!("/v1/pos/{}/order{mark}{}", args.pos, query.join("&"));
+    let wait = Duration::from_secs(args.wait.unwrap_or(0));
+    let answer = session.call_waiting(Method::PUT, &target, order, wait).await?;
+    show_answer(&answer, json, screen)
 }
 
 /// Asks for what is answered with an order, and shows it.
@@ -369,13 +390,23 @@ async fn cancel(mut session: Session, args: &CancelArgs, json: bool, screen: &mu
         .as_ref()
         .map(|reason| format!("?reason={reason}"))
         .unwrap_or_default();
-    session
+    let answer = session
         .call(
             Method::DELETE,
             &format!("/v1/pos/{}/order{query}", args.pos),
             Vec::new(),
         )
         .await?;
+    if answer.status == 202 {
+        let order: Order = answer.parse()?;
+        if json {
+            screen.json(&answer.text)?;
+        }
+        return Err(Failure::Undecided {
+            pos: order.pos,
+            reference: order.external_reference,
+        });
+    }
     if !json {
         screen.line(&format!("{}: the order is canceled", args.pos))?;
     }
@@ -417,9 +448,15 @@ fn show(order: &Order, screen: &mut Screen<'_>) -> Result<(), Failure> {
     let mut facts = vec![
         ("reference", order.external_reference.as_str().into()),
         ("pos", order.pos.as_str().into()),
-        ("status", Cell::word(&order.status)),
+        ("status", Cell::tinted(&order.standing(), Tint::of(&order.status))),
         ("amount", order.money().into()),
     ];
+    let posted = [&order.mode, &order.intent, &order.reason];
+    facts.extend(
+        ["mode", "intent", "reason"]
+            .into_iter()
+            .zip(posted.map(|word| word.as_deref().unwrap_or_default().into())),
+    );
     facts.extend(order.items.iter().map(|item| ("item", item_line(item).into())));
     let times = [&order.expires_at, &order.shown_at, &order.ended_at];
     facts.push(("created", order.created_at.as_str().into()));
@@ -452,7 +489,19 @@ fn show(order: &Order, screen: &mut Screen<'_>) -> Result<(), Failure> {
             .iter()
             .map(|metadata| ("metadata", metadata.get().into())),
     );
-    Ok(screen.facts(facts)?)
+    facts.extend(order.qr_data.iter().map(|data| ("qr data", data.as_str().into())));
+    screen.facts(facts)?;
+    draw(order, screen)
+}
+
+/// The code that an open order has of its own, where somebody could scan it.
+fn draw(order: &Order, screen: &mut Screen<'_>) -> Result<(), Failure> {
+    let is_open = Status::parse(&order.status).is_some_and(Status::is_open);
+    let data = order.qr_data.as_deref().filter(|_| is_open && screen.is_terminal());
+    match data.and_then(Code::of) {
+        Some(code) => Ok(screen.bytes(code.terminal(screen.has_colour()).as_bytes())?),
+        None => Ok(()),
+    }
 }
 
 fn item_line(item: &Item) -> String {

@@ -16,11 +16,12 @@ use super::wire::{Order, Pos};
 use super::{Environment, Failure, Options, Screen, body, show_rows};
 use crate::client::{Pages, Session, parse};
 use crate::domain::id::PosId;
+use crate::domain::pos::Mode;
 
 /// Registers points of sale, and shows them
 ///
 /// A point of sale is one QR code: a pump, a vending machine. Mercado Pago names it by the values in the URL that it
-/// polls, which are its keys.
+/// polls, which are its keys; or, if orders are put there, by its name at Mercado Pago.
 #[derive(Args)]
 #[command(after_help = "Example:
   surtidor pos list")]
@@ -50,13 +51,15 @@ enum PosCommand {
 #[derive(Args)]
 #[command(after_help = "Examples:
   surtidor pos add PUMP4 --key locationId=6232 --key positionId=4
-  surtidor pos add PUMP4 --key locationId=6232 --key positionId=4 --account main --name \"Pump 4\" --require-lease")]
+  surtidor pos add PUMP4 --key locationId=6232 --key positionId=4 --account main --name \"Pump 4\" --require-lease
+  surtidor pos add DESK1 --mode attended --external-store-id STATION01")]
 struct AddArgs {
     /// Its name: 1 to 64 letters, digits, '-', '_' or '.', and not dots alone
     #[arg(value_parser = PosId::parse)]
     pos: PosId,
-    /// A value of the URL that Mercado Pago polls; once for each of the server's `poll.keys`
-    #[arg(long = "key", value_name = "NAME=VALUE", required = true, value_parser = key)]
+    /// A value of the URL that Mercado Pago polls; once for each of the server's `poll.keys`. Only unattended needs them
+    #[arg(long = "key", value_name = "NAME=VALUE", value_parser = key, required_unless_present = "mode",
+        required_if_eq("mode", "unattended"))]
     keys: Vec<(String, String)>,
     /// Whose it is; may be left out if the server has one account only
     #[arg(long)]
@@ -64,8 +67,9 @@ struct AddArgs {
     /// Its name for people
     #[arg(long)]
     name: Option<String>,
-    /// How its orders reach Mercado Pago [default: unattended]
-    #[arg(long, value_parser = PossibleValuesParser::new(["unattended", "attended", "intent"]))]
+    /// How its orders reach Mercado Pago: they wait to be polled (unattended), or are put there as an order of the point
+    /// of sale (attended) or as an intent [default: unattended]
+    #[arg(long, value_parser = PossibleValuesParser::new(Mode::ALL.map(Mode::as_str)))]
     mode: Option<String>,
     /// Offer a payment only while the controller holds its lease
     #[arg(long)]
@@ -290,7 +294,7 @@ async fn show(mut session: Session, pos: &PosId, json: bool, screen: &mut Screen
     let order = pos
         .order
         .as_ref()
-        .map(|order| format!("{} {} {}", order.external_reference, order.money(), order.status));
+        .map(|order| format!("{} {} {}", order.external_reference, order.money(), order.standing()));
     let keys = pos.keys();
     let facts = [
         ("name", pos.name),

@@ -20,9 +20,10 @@ use crate::qr::Code;
 
 /// Sets points of sale up at Mercado Pago, and shows their QR codes
 ///
-/// Finds or makes the store and the point of sale there, with the URL that `pos url` prints, and stores their names
-/// here. What is there already is found again and only changed where it differs, so it may be run as often as you like.
-/// It needs the configuration that the server runs with, for the account's access token.
+/// Finds or makes the store and the point of sale there, with the URL that `pos url` prints, or none if it is attended or
+/// for intents, and stores their names here. What is there already is found again and only changed where it differs, so
+/// it may be run as often as you like. It needs the configuration that the server runs with, for the account's access
+/// token.
 ///
 /// A point of sale's name at Mercado Pago never changes, and its QR code stays the same. One that is there already and
 /// has another URL is taken over only if --external-id names it.
@@ -418,6 +419,13 @@ impl Work<'_> {
             )));
         }
         if let Some(fixed) = differences.iter().find(|difference| !difference.mendable) {
+            if fixed.what == "url" {
+                return Err(Failure::Unfit(format!(
+                    "{external_id} at Mercado Pago has the URL {}, which cannot be taken away, and {id} is not to be \
+                     polled: give {id} another name with --external-id",
+                    fixed.theirs
+                )));
+            }
             return Err(Failure::Unfit(format!(
                 "{external_id} at Mercado Pago has the {} {:?}, and {id} should have {:?}: change it there, or give {id} \
                  another name with --external-id",

@@ -23,11 +23,12 @@ impl Tint {
     pub fn of(word: &str) -> Tint {
         match word {
             "paid" | "order_paid" | "refund_done" => Tint::Good,
-            "ready" | "shown" | "scanned" | "order_ready" | "order_shown" => Tint::Busy,
-            "in_process" | "canceled" | "replaced" | "order_canceled" | "order_replaced" | "payment_partial"
-            | "late_payment" | "overpaid" | "refund_requested" => Tint::Wait,
-            "timeout" | "expired" | "order_expired" | "delivery_overdue" | "payment_suspect" | "payment_reversed"
-            | "refund_failed" => Tint::Bad,
+            "ready" | "shown" | "sending" | "scanned" | "order_ready" | "order_shown" | "order_sending"
+            | "order_sent" => Tint::Busy,
+            "in_process" | "canceled" | "replaced" | "order_canceling" | "order_canceled" | "order_replaced"
+            | "payment_partial" | "late_payment" | "overpaid" | "refund_requested" => Tint::Wait,
+            "timeout" | "expired" | "rejected" | "order_expired" | "order_rejected" | "delivery_overdue"
+            | "payment_suspect" | "payment_reversed" | "refund_failed" => Tint::Bad,
             "unavailable" => Tint::Dim,
             _ => Tint::Plain,
         }

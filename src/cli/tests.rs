@@ -2,6 +2,7 @@
 
 mod fake;
 mod help;
+mod modes;
 
 use std::path::Path;
 

@@ -12,6 +12,7 @@ use super::{Environment, Failure, Screen};
 use crate::client::{Session, encode};
 use crate::config::{Config, Secret};
 use crate::domain::id::PosId;
+use crate::domain::pos::Mode;
 use crate::table::UrlSecrets;
 
 /// Prints the URL to register at Mercado Pago for a point of sale
@@ -110,6 +111,13 @@ pub async fn run(
     screen: &mut Screen<'_>,
 ) -> Result<(), Failure> {
     let known: Pos = session.get(&format!("/v1/pos/{pos}")).await?;
+    if Mode::parse(&known.mode) != Some(Mode::Unattended) {
+        let why = format!(
+            "{pos} is {}: its orders are put at Mercado Pago, and it has no URL",
+            known.mode
+        );
+        return Err(Failure::Unfit(why));
+    }
     let url = public.url(pos, &known)?;
     if json {
         return Ok(screen.json(&json!({ "pos": known.pos, "url": url }).to_string())?);

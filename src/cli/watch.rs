@@ -61,7 +61,7 @@ pub fn run(args: WatchArgs, env: &Environment, screen: &mut Screen<'_>) -> Resul
             // From a number on rather than from now on, so that a connection that breaks at once misses nothing.
             None => session.get::<Now>(&format!("/v1/events?wait=0{pos}")).await?.next,
         };
-        let table = Table::with_widths(&[6, 24, 8, 14]);
+        let table = Table::with_widths(&[6, 24, 8, 15]);
         let watch = Watch {
             pos,
             after: after.to_string(),
@@ -148,8 +148,8 @@ fn garbled() -> Failure {
 fn row_of(mut event: Event) -> Vec<Cell> {
     let [seq, at, pos, kind] = ["seq", "at", "pos", "type"].map(|name| event.take(name));
     let [reference, amount, currency] = ["external_reference", "amount", "currency_id"].map(|name| event.take(name));
-    // The revision is between the server and its log; metadata is for programs.
-    let _ = [event.take("rev"), event.take("metadata")];
+    // The revision is between the server and its log; metadata is for programs, and a code's text for screens.
+    let _ = ["rev", "metadata", "qr_data"].map(|name| event.take(name));
     let money = if currency.is_empty() {
         amount
     } else {

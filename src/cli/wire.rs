@@ -65,9 +65,22 @@ pub struct Order {
     #[serde(default)]
     pub refunds: Vec<Refund>,
     pub delivery: Option<Delivery>,
+    /// Of an order that is put at Mercado Pago.
+    pub mode: Option<String>,
+    #[serde(default)]
+    pub canceling: bool,
+    pub intent: Option<String>,
+    pub qr_data: Option<String>,
+    pub reason: Option<String>,
 }
 
 impl Order {
+    /// With what is under way.
+    pub fn standing(&self) -> String {
+        let under_way = if self.canceling { ", being canceled" } else { "" };
+        format!("{}{under_way}", self.status)
+    }
+
     pub fn money(&self) -> String {
         format!("{} {}", self.amount, self.currency_id)
     }

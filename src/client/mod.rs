@@ -6,6 +6,7 @@ pub mod sse;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -140,26 +141,38 @@ impl Session {
 
     /// Asks and waits for the whole answer; a refusal is a `Error`.
     pub async fn call(&mut self, method: Method, target: &str, body: Vec<u8>) -> Result<Answer, Error> {
-        self.whole(Request::builder().method(method).uri(target), body).await
+        self.call_waiting(method, target, body, Duration::ZERO).await
+    }
+
+    /// The same where the server itself waits for so long before it answers.
+    pub async fn call_waiting(
+        &mut self,
+        method: Method,
+        target: &str,
+        body: Vec<u8>,
+        wait: Duration,
+    ) -> Result<Answer, Error> {
+        let request = Request::builder().method(method).uri(target);
+        self.whole(request, body, limits::CLIENT_TIME + wait).await
     }
 
     /// The same for what is done once under `key`, however often it is asked.
     pub async fn post_once(&mut self, target: &str, body: Vec<u8>, key: &IdempotencyKey) -> Result<Answer, Error> {
         let request = Request::post(target).header("idempotency-key", key.as_str());
-        self.whole(request, body).await
+        self.whole(request, body, limits::CLIENT_TIME).await
     }
 
-    async fn whole(&mut self, request: Builder, body: Vec<u8>) -> Result<Answer, Error> {
+    async fn whole(&mut self, request: Builder, body: Vec<u8>, limit: Duration) -> Result<Answer, Error> {
         let place = self.place.clone();
         let whole = async {
             let response = self.send(request, body).await?;
             read(&place, response).await
         };
-        match timeout(limits::CLIENT_TIME, whole).await {
+        match timeout(limit, whole).await {
             Ok(Ok((status, _, text))) if (200..300).contains(&status) => Ok(Answer { status, text }),
             Ok(Ok((status, retry_after, text))) => Err(refused(status, retry_after, &text)),
             Ok(Err(failure)) => Err(failure),
-            Err(_) => Err(late(&place)),
+            Err(_) => Err(late(&place, limit)),
         }
     }
 
@@ -176,7 +189,7 @@ impl Session {
         };
         timeout(limits::CLIENT_TIME, head)
             .await
-            .unwrap_or_else(|_| Err(late(&place)))
+            .unwrap_or_else(|_| Err(late(&place, limits::CLIENT_TIME)))
     }
 
     async fn send(&mut self, mut request: Builder, body: Vec<u8>) -> Result<Response<Incoming>, Error> {
@@ -204,7 +217,9 @@ async fn dial(place: &Place) -> Result<SendRequest<Full<Bytes>>, Error> {
             Place::Tcp { authority, .. } => shake(TcpStream::connect(authority).await?).await,
         }
     };
-    let opened = timeout(limits::CLIENT_TIME, connect).await.map_err(|_| late(place))?;
+    let opened = timeout(limits::CLIENT_TIME, connect)
+        .await
+        .map_err(|_| late(place, limits::CLIENT_TIME))?;
     opened.map_err(|error| place.unreachable(format!("cannot be reached: {error}")))
 }
 
@@ -245,8 +260,8 @@ fn broken(place: &Place, error: &dyn std::error::Error) -> Error {
     ))
 }
 
-fn late(place: &Place) -> Error {
-    let seconds = limits::CLIENT_TIME.as_secs();
+fn late(place: &Place, limit: Duration) -> Error {
+    let seconds = limit.as_secs();
     place.unreachable(format!(
         "did not answer within {seconds} s, so whether it was done is not known"
     ))

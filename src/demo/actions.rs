@@ -6,10 +6,10 @@ use serde::Deserialize;
 use tokio::sync::Notify;
 use tokio::task::spawn_local;
 
-use super::machine::{Kind, Phase};
+use super::machine::{Kind, Mode, Phase};
 use super::market;
 use super::phone;
-use super::show::{Busy, Health, Show};
+use super::show::{Busy, Health, Show, Spoilt};
 use crate::sandbox::Sandbox;
 
 /// As a page sends it.
@@ -23,7 +23,9 @@ pub enum Action {
     Pay { machine: Kind, phone: Which },
     Leave { machine: Kind, phone: Which },
     Next { machine: Kind },
+    Mode { machine: Kind, mode: Mode },
     Lose { on: bool },
+    Slow { on: bool },
     PayTwice { machine: Kind },
     CancelWhilePaying { machine: Kind },
     Kill,
@@ -78,9 +80,15 @@ impl Hands {
                 show.change(|stage| stage.stand(machine).machine.next());
                 Ok(())
             }
-            Action::Lose { on } => market::lose(show, sandbox, on)
-                .await
-                .map_err(|refused| Busy::Phone(refused.to_string())),
+            Action::Mode { machine, mode } => {
+                show.machine(machine, |machine| machine.switch(mode))?;
+                for which in 0..2 {
+                    phone::leave(show, sandbox, machine, which).await;
+                }
+                Ok(())
+            }
+            Action::Lose { on } => self.spoil(|spoilt| spoilt.loses = on).await,
+            Action::Slow { on } => self.spoil(|spoilt| spoilt.slow = on).await,
             Action::PayTwice { machine } => {
                 self.payable(machine)?;
                 spawn_local(told(
@@ -107,6 +115,11 @@ impl Hands {
                 Ok(())
             }
         }
+    }
+
+    async fn spoil(&self, change: impl FnOnce(&mut Spoilt)) -> Result<(), Busy> {
+        let spoilt = market::spoil(&self.show, &self.sandbox, change).await;
+        spoilt.map_err(|refused| Busy::Phone(refused.to_string()))
     }
 
     /// Telephones of the last customer go; one that waits for this one's amount stays.
@@ -171,8 +184,16 @@ mod tests {
                 phone: Which(1)
             })
         ));
+        assert!(matches!(
+            read(r#"{"do":"mode","machine":"pump","mode":"intent"}"#),
+            Ok(Action::Mode {
+                machine: Kind::Pump,
+                mode: Mode::Intent
+            })
+        ));
         for bad in [
             "{}",
+            r#"{"do":"mode","machine":"pump","mode":"none"}"#,
             r#"{"do":"rob"}"#,
             r#"{"do":"pay","machine":"pump","phone":3}"#,
             r#"{"do":"scan","machine":"car"}"#,

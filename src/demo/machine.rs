@@ -51,7 +51,20 @@ impl Kind {
     }
 }
 
-/// Where the machines stand.
+/// How an order of the machine reaches Mercado Pago.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// It waits to be polled.
+    #[default]
+    Unattended,
+    /// It is put on the point of sale there.
+    Attended,
+    /// It is put there as an intent, with a code of its own beside the printed one.
+    Intent,
+}
+
+/// Where the machines stand; also the store's name at Mercado Pago.
 pub const PLACE: &str = "6232";
 
 /// What a slot of the vending machine holds.
@@ -93,6 +106,8 @@ pub enum Phase {
     Sending,
     /// It can be paid.
     Asking,
+    /// It is to be canceled, and Mercado Pago is asked whether it was paid.
+    Canceling,
     /// It was paid, and the product is on its way out.
     Releasing,
     Thanks,
@@ -100,14 +115,14 @@ pub enum Phase {
     NotDelivered,
     Canceled,
     Expired,
-    /// The server said no. It is not expected to.
+    /// The server or Mercado Pago said no. They are not expected to.
     Refused,
 }
 
 impl Phase {
     fn is_free(self) -> bool {
-        use Phase::{Asking, Filling, Releasing, Sending};
-        !matches!(self, Filling | Sending | Asking | Releasing)
+        use Phase::{Asking, Canceling, Filling, Releasing, Sending};
+        !matches!(self, Filling | Sending | Asking | Canceling | Releasing)
     }
 }
 
@@ -129,9 +144,11 @@ pub struct Sale {
     pub currency: Option<String>,
     /// A telephone was shown it.
     pub shown: bool,
+    /// What its own code says, if it has one.
+    pub qr_data: Option<String>,
     pub news: Vec<News>,
     pub receipt: Option<String>,
-    /// Why the server refused something.
+    /// Why the server or Mercado Pago refused something.
     pub problem: Option<String>,
 }
 
@@ -173,6 +190,7 @@ type Jobs = Result<Vec<Job>, NotNow>;
 #[derive(Debug)]
 pub struct Machine {
     pub kind: Kind,
+    pub mode: Mode,
     pub phase: Phase,
     /// Hundredths of a litre.
     volume: u64,
@@ -188,6 +206,7 @@ impl Machine {
     pub fn new(kind: Kind) -> Machine {
         Machine {
             kind,
+            mode: Mode::default(),
             phase: Phase::Idle,
             volume: 0,
             chosen: None,
@@ -208,9 +227,28 @@ impl Machine {
 
     /// Once, when the server first runs; then the lease is renewed for as long as the machine lives.
     pub fn register(&self) -> Vec<Job> {
-        let keys = json!({ "locationId": PLACE, "positionId": self.kind.position() });
-        let body = json!({ "keys": keys, "name": self.kind.name(), "require_lease": true });
-        vec![self.put(What::Register, "", body), self.lease()]
+        vec![self.registration(), self.lease()]
+    }
+
+    fn registration(&self) -> Job {
+        let (mode, name) = (self.mode, self.kind.name());
+        let body = match mode {
+            Mode::Unattended => {
+                let keys = json!({ "locationId": PLACE, "positionId": self.kind.position() });
+                json!({ "mode": mode, "name": name, "keys": keys, "require_lease": true })
+            }
+            Mode::Attended | Mode::Intent => json!({ "mode": mode, "name": name, "external_store_id": PLACE }),
+        };
+        self.put(What::Register, "", body)
+    }
+
+    /// From the next order on. It is all that changes for the machine: its calls stay the same.
+    pub fn switch(&mut self, mode: Mode) -> Jobs {
+        if !self.next() {
+            return Err(NotNow);
+        }
+        self.mode = mode;
+        Ok(vec![self.registration()])
     }
 
     pub fn lease(&self) -> Job {
@@ -269,7 +307,10 @@ impl Machine {
         self.sales += 1;
         let reference = format!("{}-{:04}", self.kind.pos(), self.sales);
         let item = json!({ "title": title, "description": self.kind.name(), "quantity": 1, "unit_price": price });
-        let body = json!({ "external_reference": reference, "items": [item], "expires_in_seconds": 300 });
+        let mut body = json!({ "external_reference": reference, "items": [item], "expires_in_seconds": 300 });
+        if self.mode == Mode::Intent {
+            body["qr"] = "both".into();
+        }
         self.phase = Phase::Sending;
         self.sale = Some(Sale {
             reference,
@@ -316,7 +357,16 @@ impl Machine {
         }
         (sale.amount, sale.currency) = (text("amount"), text("currency_id"));
         match kind.as_str() {
-            "order_ready" => self.phase = Phase::Asking,
+            "order_ready" | "order_sent" => {
+                sale.qr_data = text("qr_data");
+                self.phase = Phase::Asking;
+            }
+            "order_rejected" => {
+                let why = text("reason").unwrap_or_default();
+                sale.problem = Some(format!("Mercado Pago did not take the order: {why}"));
+                self.phase = Phase::Refused;
+            }
+            "order_canceling" => self.phase = Phase::Canceling,
             "order_shown" => sale.shown = true,
             "order_canceled" | "order_replaced" => self.phase = Phase::Canceled,
             "order_expired" => self.phase = Phase::Expired,

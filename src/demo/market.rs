@@ -1,20 +1,55 @@
 //! What the simulated Mercado Pago tells of itself: its polls, its notifications and the calls it answers become lines of
-//! the protocol, and the telephones show what it shows.
+//! the protocol, and the telephones show what it shows. Before anybody looks, the machines are made known to it.
 
+use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
 
+use hyper::Method;
+use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::lines::{Channel, Line};
-use super::machine::{Kind, Phase};
+use super::machine::{Kind, PLACE, Phase};
 use super::phone;
-use super::show::{Show, Stage};
+use super::show::{Show, Spoilt, Stage};
+use crate::client::{Error, Place, Session};
 use crate::sandbox::json::Json;
-use crate::sandbox::{Chance, Event, Faults, Refused, Sandbox};
+use crate::sandbox::{Chance, Event, Faults, Refused, Sandbox, TEST_TOKEN};
 
-/// Until the sandbox ends.
-pub async fn follow(show: Rc<Show>, sandbox: Rc<Sandbox>) {
-    let mut after = 0;
+/// More than a cancel waits for its answer.
+const SLOW: Duration = Duration::from_secs(6);
+
+/// Makes the store and its points of sale, as `surtidor pos provision` does it at the real one. Gives the last event of
+/// that: what comes after it belongs to the show.
+pub async fn furnish(sandbox: &Sandbox, seller: u64) -> io::Result<u64> {
+    make(sandbox, seller).await.map_err(io::Error::other)?;
+    let events = sandbox.events(0).await.map_err(io::Error::other)?;
+    Ok(events.last().map_or(0, |event| event.seq))
+}
+
+async fn make(sandbox: &Sandbox, seller: u64) -> Result<(), Error> {
+    let place = Place::tcp(&sandbox.base_url(), TEST_TOKEN)?;
+    let mut session = Session::open(Arc::new(place)).await?;
+    let mut post = async |target: &str, body: Value| {
+        let body = body.to_string().into_bytes();
+        session.call(Method::POST, target, body).await.map(drop)
+    };
+    let location = json!({ "street_number": "1234", "street_name": "Av. Corrientes", "city_name": "Capital Federal",
+        "state_name": "Capital Federal", "latitude": -34, "longitude": -58 });
+    let store = json!({ "name": "Estación", "external_id": PLACE, "location": location });
+    post(&format!("/users/{seller}/stores"), store).await?;
+    for kind in Kind::ALL {
+        let pos =
+            json!({ "name": kind.name(), "external_id": kind.pos(), "external_store_id": PLACE, "fixed_amount": true });
+        post("/pos", pos).await?;
+    }
+    Ok(())
+}
+
+/// From after this event until the sandbox ends.
+pub async fn follow(show: Rc<Show>, sandbox: Rc<Sandbox>, mut after: u64) {
     while let Ok(events) = sandbox.next_events(after).await {
         after = events.last().map_or(after, |event| event.seq);
         let now = show.now();
@@ -98,14 +133,21 @@ fn path_of(url: &str) -> &str {
     rest.find('/').map_or(rest, |at| &rest[at..])
 }
 
-/// From now on notifications are lost, or not.
-pub async fn lose(show: &Show, sandbox: &Sandbox, on: bool) -> Result<(), Refused> {
+/// Changes what goes wrong from now on.
+pub async fn spoil(show: &Show, sandbox: &Sandbox, change: impl FnOnce(&mut Spoilt)) -> Result<(), Refused> {
+    let mut spoilt = show.look(|stage| stage.spoilt);
+    change(&mut spoilt);
     let faults = Faults {
-        lose: if on { Chance::one_in(1) } else { Chance::default() },
+        lose: if spoilt.loses {
+            Chance::one_in(1)
+        } else {
+            Chance::default()
+        },
+        slow: if spoilt.slow { SLOW } else { Duration::ZERO },
         ..Faults::default()
     };
     sandbox.set_faults(faults).await?;
-    show.change(|stage| stage.loses = on);
+    show.change(|stage| stage.spoilt = spoilt);
     Ok(())
 }
 
@@ -117,7 +159,10 @@ pub async fn mend(show: Rc<Show>, sandbox: Rc<Sandbox>) {
         let now = released(&show);
         let one_more = now.iter().zip(before).any(|(now, before)| *now && !before);
         before = now;
-        if one_more && show.look(|stage| stage.loses) && lose(&show, &sandbox, false).await.is_err() {
+        if one_more
+            && show.look(|stage| stage.spoilt.loses)
+            && spoil(&show, &sandbox, |spoilt| spoilt.loses = false).await.is_err()
+        {
             return;
         }
     }

@@ -87,8 +87,14 @@ pub async fn run(
         .tempdir()?;
     // The server has the same address in each of its lives: it stands in the QR codes.
     let reserved = Reserved::new()?;
+    let sandbox_settings = SandboxSettings {
+        // Of intents it tells nobody else.
+        dashboard_url: Some(format!("http://{}/notifications/demo", reserved.address()?)),
+        ..SandboxSettings::default()
+    };
     // Mercado Pago's waits before it repeats a notification, a tenth of them: three seconds at first.
-    let sandbox = Rc::new(Sandbox::start(SandboxSettings::default().hurried(10))?);
+    let sandbox = Rc::new(Sandbox::start(sandbox_settings.hurried(10))?);
+    let furnished = market::furnish(&sandbox, SELLER.0).await?;
     let addresses = Addresses {
         page: listener.local_addr()?,
         polls: reserved.address()?,
@@ -107,6 +113,7 @@ pub async fn run(
     let fixed = Fixed {
         boot: uuid::Uuid::now_v7().simple().to_string(),
         polls: addresses.polls.to_string(),
+        sandbox: sandbox.base_url(),
         place: addresses.socket.display().to_string(),
     };
     let (show, jobs) = Show::new(fixed);
@@ -120,7 +127,7 @@ pub async fn run(
     }
     tasks.spawn_local(controller::count(show.clone()));
     tasks.spawn_local(controller::follow(show.clone(), place));
-    tasks.spawn_local(market::follow(show.clone(), sandbox.clone()));
+    tasks.spawn_local(market::follow(show.clone(), sandbox.clone(), furnished));
     tasks.spawn_local(market::mend(show.clone(), sandbox.clone()));
     let kill = Rc::new(Notify::new());
     let hands = Hands {

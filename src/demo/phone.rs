@@ -6,7 +6,7 @@ use std::rc::Rc;
 use rust_decimal::Decimal;
 use serde::Serialize;
 
-use super::machine::Kind;
+use super::machine::{Kind, Mode};
 use super::show::{Busy, Show};
 use crate::limits;
 use crate::sandbox::{Attempt, MerchantOrder, Outcome, Payment, Place, Refused, Sandbox, Screen, Status};
@@ -89,7 +89,11 @@ pub async fn scan(show: &Show, sandbox: &Sandbox, kind: Kind, which: usize) -> R
         }
         leave(show, sandbox, kind, which).await;
     }
-    let scan = sandbox.scan(Place::Url(show.fixed.url(kind))).await;
+    let place = match show.look(|stage| stage.stands[kind as usize].machine.mode) {
+        Mode::Unattended => Place::Url(show.fixed.url(kind)),
+        Mode::Attended | Mode::Intent => Place::Pos(kind.pos().to_owned()),
+    };
+    let scan = sandbox.scan(place).await;
     let scan = scan.map_err(said)?;
     show.change(|stage| stage.stand(kind).phones[which] = Some(Phone::new(scan)));
     Ok(scan)

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 
 use super::lines::{Channel, Line, Lines};
-use super::machine::{Job, Kind, LITRE, Machine, NotNow, PRODUCTS};
+use super::machine::{Job, Kind, LITRE, Machine, Mode, NotNow, PRODUCTS, Phase};
 use super::phone::Phone;
 use crate::clock::Clock;
 use crate::limits;
@@ -61,11 +61,19 @@ pub enum Busy {
     Down,
 }
 
+/// What goes wrong on the way to Mercado Pago and back.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Spoilt {
+    /// Notifications get lost until the next order is paid.
+    pub loses: bool,
+    /// Its API takes its time.
+    pub slow: bool,
+}
+
 pub struct Stage {
     pub stands: [Stand; 2],
     pub server: ServerSeen,
-    /// Notifications get lost until the next order is paid.
-    pub loses: bool,
+    pub spoilt: Spoilt,
     pub lines: Lines,
 }
 
@@ -88,7 +96,8 @@ impl Stage {
             "products": PRODUCTS,
             "litre_price": format!("{}.{:02}", LITRE / 100, LITRE % 100),
             "server": self.server,
-            "loses": self.loses,
+            "loses": self.spoilt.loses,
+            "slow": self.spoilt.slow,
         })
     }
 }
@@ -98,7 +107,8 @@ fn stand(stand: &Stand, fixed: &Fixed) -> Value {
     json!({
         "pos": machine.kind.pos(),
         "name": machine.kind.name(),
-        "url": fixed.url(machine.kind),
+        "mode": machine.mode,
+        "code": fixed.code(machine),
         "phase": machine.phase,
         "litres": machine.litres(),
         "counted": machine.counted(),
@@ -115,12 +125,24 @@ pub struct Fixed {
     pub boot: String,
     /// The address that is polled.
     pub polls: String,
+    /// The simulated Mercado Pago.
+    pub sandbox: String,
     /// The control socket, for those who want to look for themselves.
     pub place: String,
 }
 
 impl Fixed {
-    /// What a machine's QR code says.
+    /// What the code says that can be scanned on a machine now: the order's own, else the printed one.
+    pub fn code(&self, machine: &Machine) -> String {
+        let own = machine.sale.as_ref().and_then(|sale| sale.qr_data.clone());
+        let own = own.filter(|_| matches!(machine.phase, Phase::Asking | Phase::Canceling));
+        own.unwrap_or_else(|| match machine.mode {
+            Mode::Unattended => self.url(machine.kind),
+            Mode::Attended | Mode::Intent => format!("{}/sandbox/scan/{}", self.sandbox, machine.kind.pos()),
+        })
+    }
+
+    /// Where a machine is polled.
     pub fn url(&self, kind: Kind) -> String {
         let (place, position) = (super::machine::PLACE, kind.position());
         format!("http://{}/pay-mp?locationId={place}&positionId={position}", self.polls)
@@ -155,7 +177,7 @@ impl Show {
         let stage = Stage {
             stands: [pump, vending],
             server,
-            loses: false,
+            spoilt: Spoilt::default(),
             lines: Lines::default(),
         };
         let show = Show {

@@ -147,7 +147,11 @@ fn is_from_our_page(headers: &HeaderMap) -> bool {
 }
 
 fn file(hands: &Hands, path: &str) -> Response<Content> {
-    let code = |kind: Kind| Code::of(&hands.show.fixed.url(kind)).map(|code| code.svg());
+    let says = |kind: Kind| {
+        let show = &hands.show;
+        show.look(|stage| show.fixed.code(&stage.stands[kind as usize].machine))
+    };
+    let code = |kind: Kind| Code::of(&says(kind)).map(|code| code.svg());
     let picture = match path {
         "/pump.svg" => code(Kind::Pump),
         "/vending.svg" => code(Kind::Vending),

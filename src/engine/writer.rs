@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{error, info, info_span, warn};
 
 use super::inbox::Keep;
+use super::metrics::Turn;
 use super::views::{Views, place_of};
 use super::{Applied, Condition, Denied, Job, Record, Work};
 use crate::clock::{Clock, Now};
@@ -52,6 +53,7 @@ struct Group {
 struct Stage {
     pos: HashMap<PosId, Staged>,
     entries: Vec<Happening>,
+    turns: Vec<Turn>,
 }
 
 /// A POS as the commands before this one left it, in this commit.
@@ -255,6 +257,9 @@ impl Writer {
                 })
             });
             self.views.follow(&id, staged.before.as_deref(), after, now);
+        }
+        for turn in stage.turns {
+            self.views.metrics.turn(turn);
         }
         for entry in stage.entries {
             self.views.feed.publish(entry);
@@ -472,6 +477,8 @@ impl Stage {
 
         let lease_before = staged.state.as_ref().and_then(|pos| pos.lease);
         let open = staged.state.as_ref().and_then(|pos| pos.open.as_ref());
+        let turn = |event| Turn::of(open.map(|order| &**order), event, now.at);
+        let turns: Vec<Turn> = decision.events.iter().filter_map(turn).collect();
         let changed = orders_after(open.into_iter().chain(&known), &decision.events, now.at);
         for event in &decision.events {
             staged.state = evolve(staged.state.take(), &job.pos, event, now.at);
@@ -507,6 +514,7 @@ impl Stage {
             sum: staged.sum,
         });
         self.entries.extend(written.map(Happening::from));
+        self.turns.extend(turns);
         let order = job.command.reference().and_then(|reference| {
             let found = changed.into_iter().find(|order| order.reference.same(reference));
             found.or(known)

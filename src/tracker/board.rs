@@ -132,6 +132,11 @@ impl Board {
         self.watched.len()
     }
 
+    /// Those that wait to be brought to Mercado Pago, or taken off.
+    pub(super) fn errands(&self) -> usize {
+        self.errands.len()
+    }
+
     /// An order as the log has it, at start.
     pub(super) fn add(&mut self, order: &Order, delivery_seconds: u32, now: Now) {
         let key = key_of(&order.reference);

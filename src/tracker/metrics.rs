@@ -9,6 +9,8 @@ pub(super) struct Metrics {
     pub(super) failed: Counter,
     watched: Gauge,
     behind: Gauge,
+    errands_waiting: Gauge,
+    errands_under_way: Gauge,
 }
 
 pub fn describe() {
@@ -25,25 +27,43 @@ pub fn describe() {
         Unit::Seconds,
         "How long the look that is due longest has waited: the budget of calls is too small, or Mercado Pago does not answer."
     );
+    describe_gauge!(
+        "surtidor_errands",
+        "Orders being brought to Mercado Pago or taken off it, and those that wait for that."
+    );
 }
 
 impl Metrics {
     pub(super) fn new() -> Metrics {
         let looks = |outcome: &'static str| counter!("surtidor_tracker_looks_total", "outcome" => outcome);
+        let errands = |state: &'static str| gauge!("surtidor_errands", "state" => state);
         Metrics {
             looked: looks("answered"),
             failed: looks("failed"),
             watched: gauge!("surtidor_tracker_orders"),
             behind: gauge!("surtidor_tracker_behind_seconds"),
+            errands_waiting: errands("waiting"),
+            errands_under_way: errands("under_way"),
         }
     }
 
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "a gauge takes floats; counts are far below 2^53"
-    )]
-    pub(super) fn set(&self, watched: usize, behind: Duration) {
-        self.watched.set(watched as f64);
+    pub(super) fn set(&self, watched: usize, behind: Duration, errands: &Errands) {
+        self.watched.set(number(watched));
         self.behind.set(behind.as_secs_f64());
+        self.errands_waiting.set(number(errands.waiting));
+        self.errands_under_way.set(number(errands.under_way));
     }
+}
+
+pub(super) struct Errands {
+    pub(super) waiting: usize,
+    pub(super) under_way: usize,
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a gauge takes floats; counts are far below 2^53"
+)]
+fn number(count: usize) -> f64 {
+    count as f64
 }

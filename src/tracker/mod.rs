@@ -43,7 +43,7 @@ use crate::mercadopago::{ApiError, Broken, Client};
 use board::{Board, Ended, Job, Key, key_of, pause};
 use budget::Budget;
 use errand::Lanes;
-use metrics::Metrics;
+use metrics::{Errands, Metrics};
 
 pub use metrics::describe;
 
@@ -305,7 +305,11 @@ impl Desk {
             .board
             .first_due()
             .map_or(Duration::ZERO, |due| now.saturating_duration_since(due));
-        self.metrics.set(self.board.watched(), behind);
+        let errands = Errands {
+            waiting: self.board.errands(),
+            under_way: self.errands,
+        };
+        self.metrics.set(self.board.watched(), behind, &errands);
     }
 
     fn has_room(&self, now: Instant) -> bool {

@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import net from "node:net";
 import { after, before, test } from "node:test";
 
-import { OF, browse, choose, ends, history, order, pay, payments, receipt, says, startDemo, toAmount, visit } from "./support.mjs";
+import { OF, browse, choose, ends, history, hold, order, pay, payments, receipt, says, startDemo, toAmount, visit } from "./support.mjs";
 
 let browser;
 before(async () => (browser = await browse()));
@@ -99,6 +99,57 @@ for (const kind of ["pump", "vending"]) {
     const told = await history(demo, reference);
     assert.equal(told.filter((type) => type === "order_paid").length, 1);
     assert.deepEqual(await payments(demo, reference), ["approved"]);
+    await check();
+  });
+}
+
+for (const [mode, kind] of [["attended", "pump"], ["intent", "vending"]]) {
+  const reference = OF[kind];
+
+  test(`${mode}: the ${kind}'s order is at Mercado Pago, and is paid there`, async (t) => {
+    const demo = await startDemo(t);
+    const { page, check } = await visit(browser, demo);
+    await choose(page, kind);
+    await hold(page, mode);
+    const printed = await page.getAttribute(`#${kind} .qr`, "src");
+    const amount = await toAmount(page, kind);
+    await ends(page, kind, "asking");
+    assert.equal(await page.isDisabled("#modes [value=unattended]"), true, "an open order keeps its mode");
+    assert.equal((await page.getAttribute(`#${kind} .qr`, "src")) !== printed, mode === "intent", "an intent has a code of its own");
+    assert.equal(await page.evaluate((kind) => document.querySelector(`#${kind} .qr`).naturalWidth > 0, kind), true, "it is drawn");
+    await pay(page, kind);
+    await ends(page, kind, "thanks");
+    await says(page, `Paid: ${amount}`);
+    await receipt(page, kind, digits(amount));
+    assert.equal(await page.getAttribute(`#${kind} .qr`, "src"), printed);
+    assert.deepEqual(await history(demo, reference), ["order_sending", "order_sent", "order_paid", "delivery_reported"]);
+    assert.equal((await order(demo, reference)).mode, mode);
+    assert.deepEqual(await payments(demo, reference), ["approved"]);
+    assert.equal(await page.locator("#lines .c-poll").count(), 0, "nobody polls");
+    // The other machine has kept its mode.
+    await choose(page, kind === "pump" ? "vending" : "pump");
+    assert.equal(await page.isChecked("#modes [value=unattended]"), true);
+    await check();
+  });
+
+  test(`${mode}: it is slow, and a cancel waits for Mercado Pago`, async (t) => {
+    const demo = await startDemo(t);
+    const { page, check } = await visit(browser, demo);
+    await choose(page, kind);
+    await hold(page, mode);
+    await page.click("[data-fault=slow]");
+    await page.waitForSelector("[data-fault=slow][aria-pressed=true]");
+    const shown = toAmount(page, kind);
+    await says(page, "asks Mercado Pago to take it");
+    assert.match(await page.textContent(`#${kind} .says`), /Avisando/);
+    await shown;
+    await ends(page, kind, "asking");
+    await page.click("[data-fault=cancel]");
+    await ends(page, kind, "canceling");
+    await says(page, "asked to let go of the order");
+    await ends(page, kind, "canceled");
+    const told = await history(demo, reference);
+    assert.deepEqual(told.slice(0, 4), ["order_sending", "order_sent", "order_canceling", "order_canceled"]);
     await check();
   });
 }

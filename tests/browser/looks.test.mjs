@@ -6,7 +6,7 @@ import { after, before, test } from "node:test";
 
 import axe from "axe-core";
 
-import { browse, choose, ends, pay, pictures, receipt, startDemo, toAmount, visit } from "./support.mjs";
+import { browse, choose, ends, hold, pay, pictures, receipt, startDemo, toAmount, visit } from "./support.mjs";
 
 let browser;
 before(async () => (browser = await browse()));
@@ -54,6 +54,12 @@ for (const [name, viewport] of [["phone", { width: 390, height: 844 }], ["deskto
       await page.waitForSelector("#health[data-is=down]");
       await page.locator("#lines .c-event summary").last().click();
       await look("killed");
+      await page.waitForSelector("#health[data-is=up]");
+      await page.click("#vending [data-do=next]");
+      await hold(page, "intent");
+      await toAmount(page, "vending");
+      await ends(page, "vending", "asking");
+      await look("vending-intent");
       await check();
     });
   }

@@ -86,6 +86,12 @@ export async function choose(page, kind) {
   await page.click(`#tab-${kind}`);
 }
 
+// Says who holds the orders of the machine that is looked at.
+export async function hold(page, mode) {
+  await page.check(`#modes [value=${mode}]`);
+  await page.waitForFunction((mode) => document.getElementById("mode-text").textContent.includes({ attended: "on the point of sale", intent: "as an intent" }[mode]), mode);
+}
+
 // Until the telephone shows an amount; it is given back as it is written there.
 export async function toAmount(page, kind) {
   await choose(page, kind);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use crate::support::log;
+use crate::support::market::Market;
 use crate::support::station::{CANARIES, Setup, Station, order};
 
 #[tokio::test]
@@ -38,7 +39,12 @@ async fn metrics_move_with_what_happens() {
     station.push("PUMP1", order("T-1", "100")).await;
     station.push("PUMP1", order("T-1", "100")).await;
     station.push("PUMP1", order("T-2", "100")).await;
-    assert_eq!(station.metric("surtidor_orders_open{state=\"ready\"}").await, 1.0);
+    assert_eq!(
+        station
+            .metric("surtidor_orders_open{state=\"ready\",mode=\"unattended\"}")
+            .await,
+        1.0
+    );
     let mut feed = station.feed("").await;
     for _ in 0..130 {
         station.poll("PUMP1").await;
@@ -51,8 +57,8 @@ async fn metrics_move_with_what_happens() {
         (&polls("timeout"), 1.0),
         (&polls("invalid"), 1.0),
         ("surtidor_pos", 2.0),
-        ("surtidor_orders_open{state=\"ready\"}", 0.0),
-        ("surtidor_orders_open{state=\"shown\"}", 1.0),
+        ("surtidor_orders_open{state=\"ready\",mode=\"unattended\"}", 0.0),
+        ("surtidor_orders_open{state=\"shown\",mode=\"unattended\"}", 1.0),
         ("surtidor_commands_total{command=\"push\",outcome=\"done\"}", 1.0),
         ("surtidor_commands_total{command=\"push\",outcome=\"unchanged\"}", 1.0),
         ("surtidor_commands_total{command=\"push\",outcome=\"refused\"}", 1.0),
@@ -76,8 +82,50 @@ async fn metrics_move_with_what_happens() {
     }
     station.cancel("PUMP1").await;
     station.delete("/v1/pos/PUMP2").await;
-    assert_eq!(station.metric("surtidor_orders_open{state=\"shown\"}").await, 0.0);
+    assert_eq!(
+        station
+            .metric("surtidor_orders_open{state=\"shown\",mode=\"unattended\"}")
+            .await,
+        0.0
+    );
     assert_eq!(station.metric("surtidor_pos").await, 1.0);
+    let canceled = "surtidor_orders_ended_total{mode=\"unattended\",ending=\"canceled\"}";
+    assert_eq!(station.metric(canceled).await, 1.0);
+}
+
+#[tokio::test]
+async fn orders_are_counted_by_mode() {
+    for mode in ["attended", "intent"] {
+        let market = Market::open().await;
+        market.register_at("PUMP1", mode).await;
+        let unknown = json!({"account": "shop", "mode": mode, "external_store_id": "S1"});
+        market.station.register_as("NOWHERE", unknown).await;
+        let mut feed = market.feed().await;
+        market.push("PUMP1", "T-1", "100").await;
+        feed.until("order_sent").await;
+        let open = |state: &str| format!("surtidor_orders_open{{state=\"{state}\",mode=\"{mode}\"}}");
+        let ended = |how: &str| format!("surtidor_orders_ended_total{{mode=\"{mode}\",ending=\"{how}\"}}");
+        assert_eq!(market.station.metric(&open("sending")).await, 0.0);
+        assert_eq!(market.station.metric(&open("ready")).await, 1.0);
+        let other = json!({"external_reference": "T-2", "amount": 7, "title": "S"});
+        market.station.replace("PUMP1", &other).await;
+        feed.until("order_sent").await;
+        market.stand_at("PUMP1").await.pay().await;
+        feed.until("order_paid").await;
+        market.push("NOWHERE", "T-3", "100").await;
+        feed.until("order_rejected").await;
+        for (name, value) in [
+            (open("ready").as_str(), 0.0),
+            (&ended("replaced"), 1.0),
+            (&ended("paid"), 1.0),
+            (&ended("rejected"), 1.0),
+            (&ended("canceled"), 0.0),
+            (&format!("surtidor_order_sent_seconds_count{{mode=\"{mode}\"}}"), 2.0),
+            ("surtidor_errands{state=\"waiting\"}", 0.0),
+        ] {
+            assert_eq!(market.station.metric(name).await, value, "{name}");
+        }
+    }
 }
 
 /// What `promtool check metrics` looks at, in short.

@@ -6,7 +6,10 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use surtidor::sandbox::Faults;
 
+use crate::support::api;
+use crate::support::market::Market;
 use crate::support::station::{CANARIES, Setup, Station, order};
 
 /// Longer than anything that goes well takes.
@@ -202,6 +205,107 @@ async fn a_sale_by_hand() {
     assert_eq!(station.cli(&["order", "list"]).out().lines().count(), 2);
     station.cli(&["pos", "remove", "PUMP1"]).out();
     assert_eq!(station.cli(&["pos", "list"]).out(), "");
+}
+
+#[tokio::test]
+async fn a_sale_by_hand_at_mercado_pago() {
+    for mode in ["attended", "intent"] {
+        let market = Market::open().await;
+        let station = &market.station;
+        let mut feed = market.feed().await;
+        api::pos(market.sandbox.address(), "DESK1", "").await;
+        let add = [
+            "pos",
+            "add",
+            "DESK1",
+            "--mode",
+            mode,
+            "--external-store-id",
+            "S1",
+            "--account",
+            "shop",
+        ];
+        assert_eq!(station.cli(&add).out(), "DESK1: registered\n");
+        assert!(station.cli(&["pos", "show", "DESK1"]).out().contains(mode));
+        let push = |reference: &'static str, more: &[&'static str]| {
+            let words = [
+                "order",
+                "push",
+                "DESK1",
+                "--amount",
+                "900",
+                "--title",
+                "a",
+                "--reference",
+                reference,
+            ];
+            station.cli(&[&words[..], more].concat())
+        };
+        let out = push("T-1", &["--wait", "10"]).out();
+        assert!(out.contains("status\tready\n") && out.contains(mode), "{out}");
+        assert_eq!(
+            station.cli(&["order", "cancel", "DESK1"]).out(),
+            "DESK1: the order is canceled\n"
+        );
+        if mode == "intent" {
+            let out = push("T-2", &["--wait", "10", "--qr", "dynamic"]).out();
+            assert!(out.contains("qr data\t00020101"), "{out}");
+        } else {
+            let refused = push("T-2", &["--qr", "dynamic"]).failed(1);
+            assert!(refused.contains("/qr"), "{refused}");
+            push("T-2", &["--wait", "10"]).out();
+        }
+        market.stand_at("DESK1").await.pay().await;
+        assert_eq!(feed.until("order_canceled").await.data["external_reference"], "T-1");
+        feed.until("order_paid").await;
+        assert!(
+            station
+                .cli(&["order", "cancel", "DESK1"])
+                .failed(1)
+                .contains("(order_paid)")
+        );
+
+        // Mercado Pago does not answer: nobody knows whether it is canceled.
+        push("T-3", &["--wait", "10"]).out();
+        let slow = Faults {
+            slow: Duration::from_secs(7),
+            ..Faults::default()
+        };
+        market.sandbox.set_faults(slow).await.expect("it runs");
+        let undecided = station.cli(&["order", "cancel", "DESK1"]).failed(3);
+        assert!(
+            undecided.contains("Mercado Pago has not answered yet: T-3 on DESK1"),
+            "{undecided}"
+        );
+        assert!(station.cli(&["order", "show", "T-3"]).out().contains("being canceled"));
+        market.sandbox.set_faults(Faults::default()).await.expect("it runs");
+        assert_eq!(feed.until("order_canceled").await.data["external_reference"], "T-3");
+
+        let nowhere = [
+            "pos",
+            "add",
+            "NOWHERE",
+            "--mode",
+            mode,
+            "--external-store-id",
+            "S1",
+            "--account",
+            "shop",
+        ];
+        station.cli(&nowhere).out();
+        let push = [
+            "order", "push", "NOWHERE", "--amount", "9", "--title", "a", "--wait", "10",
+        ];
+        let rejected = station.cli(&push).failed(1);
+        assert!(
+            rejected.contains("no such point of sale") && rejected.contains("(order_rejected)"),
+            "{rejected}"
+        );
+        let listed = station
+            .cli(&["order", "list", "--status", "rejected", "--pos", "NOWHERE"])
+            .out();
+        assert_eq!(listed.lines().count(), 1);
+    }
 }
 
 #[tokio::test]

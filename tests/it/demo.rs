@@ -216,6 +216,83 @@ fn a_tank_is_filled_and_paid() {
 }
 
 #[test]
+fn in_each_mode_a_product_is_bought() {
+    let demo = Demo::start();
+    let mut reference = 0;
+    for mode in ["attended", "intent", "unattended"] {
+        demo.does(&[&format!(r#"{{"do":"mode","machine":"vending","mode":"{mode}"}}"#)]);
+        let printed = demo.state()["vending"]["code"].clone();
+        // Scanned first: nothing is there yet.
+        demo.does(&[r#"{"do":"scan","machine":"vending"}"#, r#"{"do":"choose","slot":"A1"}"#]);
+        let state = demo.until("shown", |state| state["vending"]["phones"][0]["screen"] == "order");
+        assert_eq!(
+            state["vending"]["phones"][0]["polls"] == 0,
+            mode != "unattended",
+            "{mode}"
+        );
+        assert_eq!(state["vending"]["code"] == printed, mode != "intent", "{mode}");
+        assert_eq!(
+            demo.act(r#"{"do":"mode","machine":"vending","mode":"intent"}"#).status,
+            409
+        );
+        demo.does(&[r#"{"do":"pay","machine":"vending","phone":1}"#]);
+        demo.until("the receipt", |state| state["vending"]["sale"]["receipt"].is_string());
+        reference += 1;
+        let reference = format!("VEND1-{reference:04}");
+        let history = demo.history(&reference);
+        let begins = match mode {
+            "unattended" => ["order_ready", "order_shown"],
+            _ => ["order_sending", "order_sent"],
+        };
+        assert_eq!(history[..2], begins);
+        assert_eq!(history[2..], ["order_paid", "delivery_reported"]);
+        assert_eq!(demo.payments(&reference), ["approved"]);
+        demo.does(&[r#"{"do":"next","machine":"vending"}"#]);
+    }
+}
+
+#[test]
+fn a_cancel_waits_for_mercado_pago_and_a_killed_server_sends_again() {
+    let demo = Demo::start();
+    demo.does(&[r#"{"do":"mode","machine":"vending","mode":"attended"}"#]);
+    demo.vending_shows("A1");
+    demo.does(&[
+        r#"{"do":"slow","on":true}"#,
+        r#"{"do":"cancel_while_paying","machine":"vending"}"#,
+    ]);
+    demo.until("Mercado Pago is asked", phase("vending", "canceling"));
+    demo.said("not yet", |line| {
+        line["what"] == "DELETE /v1/pos/VEND1/order?reason=paid_elsewhere" && line["status"] == 202
+    });
+    demo.does(&[r#"{"do":"slow","on":false}"#]);
+    demo.until("it goes back", |state| {
+        state["vending"]["phase"] == "canceled" && state["vending"]["phones"][0]["payment"]["status"] == "refunded"
+    });
+    assert_eq!(demo.payments("VEND1-0001"), ["refunded"]);
+
+    demo.does(&[
+        r#"{"do":"slow","on":true}"#,
+        r#"{"do":"mode","machine":"vending","mode":"intent"}"#,
+        r#"{"do":"choose","slot":"B1"}"#,
+    ]);
+    demo.said("on its way", |line| {
+        line["what"] == "order_sending" && line["note"] == "VEND1-0002"
+    });
+    demo.does(&[
+        r#"{"do":"kill"}"#,
+        r#"{"do":"slow","on":false}"#,
+        r#"{"do":"scan","machine":"vending"}"#,
+    ]);
+    demo.until("it is there", |state| {
+        state["server"]["deaths"] == 1 && state["vending"]["phones"][0]["screen"] == "order"
+    });
+    demo.until("the machine knows", phase("vending", "asking"));
+    demo.does(&[r#"{"do":"pay","machine":"vending","phone":1}"#]);
+    demo.until("paid", phase("vending", "thanks"));
+    assert_eq!(demo.payments("VEND1-0002"), ["approved"]);
+}
+
+#[test]
 fn what_goes_wrong_at_the_vending_machine_ends_well() {
     let demo = Demo::start();
     // The notification is lost, and the search finds the payment.

@@ -314,7 +314,12 @@ async fn everything_is_there_after_a_restart() {
         }
     }
     assert_eq!(station.metric("surtidor_pos").await, 2.0);
-    assert_eq!(station.metric("surtidor_orders_open{state=\"shown\"}").await, 1.0);
+    assert_eq!(
+        station
+            .metric("surtidor_orders_open{state=\"shown\",mode=\"unattended\"}")
+            .await,
+        1.0
+    );
 }
 
 #[tokio::test]

@@ -467,6 +467,37 @@ async fn what_is_not_polled_has_no_url() {
     market.pos(&["sync", "DESK1"]).await.out();
     let again = market.provision(&["DESK1"]).await.out();
     assert!(again.starts_with("DESK1: up to date\n"), "{again}");
+    assert_eq!(market.theirs("DESK1").await["fixed_amount"], true);
+
+    let intent = json!({"account": "shop", "mode": "intent"});
+    market.station.put("/v1/pos/DESK2", intent).await;
+    market.provision(&["DESK2"]).await.out();
+    let mut feed = market.feed().await;
+    for (desk, reference) in [("DESK1", "T-1"), ("DESK2", "T-2")] {
+        market.push(desk, reference, "100").await;
+        feed.until("order_sent").await;
+        market.stand_at(desk).await.pay().await;
+        assert_eq!(feed.until("order_paid").await.data["external_reference"], reference);
+    }
+}
+
+#[tokio::test]
+async fn one_that_was_polled_keeps_its_url() {
+    let market = Market::open().await;
+    market.register("PUMP1").await;
+    market.provision(&["PUMP1"]).await.out();
+    let url = market.url("PUMP1");
+    let attended =
+        json!({"account": "shop", "mode": "attended", "external_id": "PUMP1", "external_store_id": "STATION01"});
+    market.station.put("/v1/pos/PUMP1", attended).await;
+    let told = market.provision(&["PUMP1"]).await.failed(Exit::Refused);
+    let says = format!("PUMP1 at Mercado Pago has the URL {url}, which cannot be taken away");
+    assert!(told.contains(&says), "{told}");
+    let differs = market.pos(&["sync", "PUMP1"]).await;
+    differs.failed(Exit::Refused);
+    assert_eq!(differs.out, format!("PUMP1\turl\t-\t{url}\n"));
+    market.provision(&["PUMP1", "--external-id", "PUMP1B"]).await.out();
+    assert_eq!(market.theirs("PUMP1B").await["url"], Value::Null);
 }
 
 #[tokio::test]

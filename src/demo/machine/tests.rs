@@ -121,6 +121,50 @@ fn a_canceled_order_frees_the_machine_and_an_old_one_is_history() {
 }
 
 #[test]
+fn in_each_mode_the_calls_are_the_same() {
+    for mode in [Mode::Attended, Mode::Intent] {
+        let mut vending = Machine::new(Kind::Vending);
+        let told_of = calls(&vending.switch(mode).expect("it is free"));
+        assert!(
+            told_of[0].starts_with("PUT /v1/pos/VEND1 ") && told_of[0].contains("\"external_store_id\":\"6232\""),
+            "{told_of:?}"
+        );
+        let jobs = calls(&vending.choose("B2").expect("it is free"));
+        assert!(jobs[0].starts_with("PUT /v1/pos/VEND1/order "), "{jobs:?}");
+        assert_eq!(jobs[0].contains("\"qr\":\"both\""), mode == Mode::Intent);
+        told(&mut vending, "order_sending");
+        assert_eq!(vending.phase, Phase::Sending);
+        assert_eq!(vending.switch(Mode::Unattended), Err(NotNow));
+        let sent = json!({ "type": "order_sent", "external_reference": "VEND1-0001", "qr_data": "0002" });
+        vending.heard(&sent);
+        assert_eq!(vending.phase, Phase::Asking);
+        let own = vending.sale.as_ref().and_then(|sale| sale.qr_data.as_deref());
+        assert_eq!(own, Some("0002"));
+        vending.cancel().expect("it is open");
+        told(&mut vending, "order_canceling");
+        assert_eq!((vending.phase, vending.next()), (Phase::Canceling, false));
+        // It was paid meanwhile.
+        assert_eq!(told(&mut vending, "order_paid"), ["move"]);
+        vending.moved();
+        vending.switch(Mode::Unattended).expect("it is free again");
+        assert_eq!(vending.phase, Phase::Idle);
+    }
+}
+
+#[test]
+fn what_mercado_pago_does_not_take_is_shown_in_its_words() {
+    let mut vending = Machine::new(Kind::Vending);
+    vending.switch(Mode::Attended).expect("it is free");
+    vending.choose("B2").expect("it is free");
+    let event = json!({ "type": "order_rejected", "external_reference": "VEND1-0001", "reason": "404: no such POS" });
+    vending.heard(&event);
+    assert_eq!(vending.phase, Phase::Refused);
+    let problem = vending.sale.as_ref().and_then(|sale| sale.problem.as_deref());
+    assert_eq!(problem, Some("Mercado Pago did not take the order: 404: no such POS"));
+    assert!(vending.next());
+}
+
+#[test]
 fn a_push_that_is_refused_is_shown() {
     let mut vending = Machine::new(Kind::Vending);
     vending.choose("B2").expect("it is free");

@@ -2,8 +2,8 @@
 // that is loaded again, or a second one, shows the same.
 
 import { makeProtocol } from "./protocol.js";
-import { makeStand, write } from "./stands.js";
-import { story } from "./words.js";
+import { BUSY, makeStand, write } from "./stands.js";
+import { MODE, story } from "./words.js";
 
 const KINDS = ["pump", "vending"];
 const stands = KINDS.map((kind) => makeStand(document.getElementById(kind), kind));
@@ -26,16 +26,28 @@ function draw() {
   const [tone, sentence] = said ? ["bad", said] : story(state, kind);
   document.getElementById("story").dataset.tone = tone;
   write(document.getElementById("story-text"), sentence);
+  drawModes();
   drawFaults();
+}
+
+const modes = document.getElementById("modes");
+
+// Another mode is for the next order: while one is open the choice stays.
+function drawModes() {
+  const { mode, phase } = state[kind];
+  for (const radio of modes.querySelectorAll("input")) radio.checked = radio.value === mode;
+  modes.disabled = BUSY.includes(phase) || phase === "filling";
+  write(document.getElementById("mode-text"), MODE[mode]);
 }
 
 function drawFaults() {
   const stand = state[kind];
   const phone = stand.phones[0];
   const payable = phone?.screen === "order" && phone.payment === null && stand.phase === "asking";
-  const able = { lose: true, twice: payable && stand.phones[1] === null, cancel: payable, kill: state.server.health === "up", jam: true };
+  const able = { lose: true, twice: payable && stand.phones[1] === null, cancel: payable, kill: state.server.health === "up", slow: true, jam: true };
   for (const [fault, button] of faults) button.setAttribute("aria-disabled", String(!able[fault]));
   faults.get("lose").setAttribute("aria-pressed", String(state.loses));
+  faults.get("slow").setAttribute("aria-pressed", String(state.slow));
   faults.get("jam").setAttribute("aria-pressed", String(state.vending.jammed));
   faults.get("jam").hidden = kind !== "vending";
 }
@@ -62,6 +74,7 @@ const FAULTS = {
   twice: () => ({ do: "pay_twice", machine: kind }),
   cancel: () => ({ do: "cancel_while_paying", machine: kind }),
   kill: () => ({ do: "kill" }),
+  slow: () => ({ do: "slow", on: !state.slow }),
   jam: () => ({ do: "jam", on: !state.vending.jammed }),
 };
 
@@ -80,6 +93,8 @@ document.addEventListener("click", (event) => {
   if (button.dataset.fault) act(FAULTS[button.dataset.fault]());
   else if (button.dataset.do) act(actionOf(button.dataset)).then(() => keepFocus(button));
 });
+
+modes.addEventListener("change", ({ target }) => act({ do: "mode", machine: kind, mode: target.value }));
 
 // A button that goes away takes the keyboard's place on the page with it: the next thing to do gets it.
 function keepFocus(button) {

@@ -1,7 +1,10 @@
 // The two machines, the telephones before them, and the paper that comes out. Everything is drawn from the last snapshot;
 // nothing is remembered here but what the screen needs to move.
 
-import { BAD_NEWS, MACHINE, money, news, step, waiting } from "./words.js";
+import { BAD_NEWS, money, news, says, step, waiting } from "./words.js";
+
+// Phases in which a machine is not free for the next customer.
+export const BUSY = ["sending", "asking", "canceling", "releasing"];
 
 export function make(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
@@ -50,11 +53,11 @@ function phone(kind, number) {
     element.hidden = number === 2 && !seen;
     const face = !seen || seen.screen === "over" ? "camera" : seen.screen === "waiting" ? "waiting" : faceOf(seen);
     element.dataset.face = face;
-    const verified = stand.phase !== "asking";
+    const verified = !["asking", "canceling"].includes(stand.phase);
     const paid = seen?.payment?.amount;
     const [heading, line, sum, label, action] = {
       camera: ["Scan to pay", seen ? "Nothing was paid." : "Point the telephone at the code on the machine.", "", "Scan the code", "scan"],
-      waiting: ["Waiting for the amount", waiting(seen?.said), "", "Waiting…", ""],
+      waiting: ["Waiting for the amount", waiting(seen?.said, stand.mode), "", "Waiting…", ""],
       order: [seen?.order?.title, stand.name, money(seen?.order?.amount), `Pay ${money(seen?.order?.amount)}`, "pay"],
       paid: ["Payment approved", verified ? `To ${stand.name}` : "The machine hears of it in a moment.", money(paid), "Done", verified ? "leave" : ""],
       refunded: ["Your money is back", `From ${stand.name}`, money(seen?.payment?.refunded), "Done", "leave"],
@@ -120,7 +123,7 @@ export function makeStand(root, kind) {
     write(find(".litre-price"), money(state.litre_price, null));
     const button = find(".machine-button");
     const filling = stand.phase === "filling";
-    const busy = ["sending", "asking", "releasing"].includes(stand.phase);
+    const busy = BUSY.includes(stand.phase);
     write(button, filling ? "Hang up the nozzle" : "Lift the nozzle");
     button.dataset.do = filling ? "hang_up" : "lift";
     button.dataset.next = String(stand.phase === "idle" || (filling && stand.phones[0] !== null));
@@ -136,7 +139,7 @@ export function makeStand(root, kind) {
         shelves.append(make("li", {}, button));
       }
     }
-    const busy = ["sending", "asking", "releasing"].includes(stand.phase);
+    const busy = BUSY.includes(stand.phase);
     for (const [slot, button] of slots) {
       button.dataset.chosen = String(stand.chosen === slot);
       mark(button, "aria-disabled", busy);
@@ -149,6 +152,16 @@ export function makeStand(root, kind) {
       if (product) tray.append(picture(SYMBOLS[product]));
     }
     find(".vendor-body").dataset.jammed = String(stand.jammed);
+  }
+
+  // Drawn again when it says something else: an intent has a code of its own.
+  function showCode(stand) {
+    const code = find(".qr");
+    const text = `QR code of ${stand.name}: ${stand.code}`;
+    if (code.alt === text) return;
+    code.alt = text;
+    code.src = `/${kind}.svg?${encodeURIComponent(stand.code)}`;
+    code.dataset.own = String(stand.code === stand.sale?.qr_data);
   }
 
   function showTrail(sale) {
@@ -165,8 +178,8 @@ export function makeStand(root, kind) {
   return function show(state) {
     const stand = state[kind];
     root.dataset.phase = stand.phase;
-    write(find(".says"), MACHINE[kind][stand.phase] ?? "");
-    find(".qr").alt = `QR code of ${stand.name}: ${stand.url}`;
+    write(find(".says"), says(stand, kind));
+    showCode(stand);
     if (kind === "pump") showPump(state, stand);
     else showVending(state, stand);
     phones.forEach((one) => one.show(state, stand));
