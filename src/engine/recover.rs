@@ -23,6 +23,10 @@ pub(super) fn recover(log: &Log, views: &Views, clock: &Clock) -> Result<(), Log
         newest = newest.max(found.at);
         if let Some(mut pos) = found.state {
             pos.lease = leases.get(pos.id.as_str()).copied();
+            // A million POS need not each have a copy of their account's name.
+            if let Some(account) = views.accounts.get(&pos.registration.account) {
+                pos.registration.account = account.id.clone();
+            }
             records.push(Arc::new(Record {
                 pos,
                 rev: found.rev,
