@@ -122,6 +122,8 @@ pub struct Settings {
     pub retry_after: Vec<Duration>,
     /// How long an answer to a notification may take: the first time, and on repeats.
     pub answer_time: [Duration; 2],
+    /// How long an intent lives that nobody pays. An hour, or three months: Mercado Pago's documents disagree.
+    pub intent_life: Duration,
     /// All that is random comes from it.
     pub seed: u64,
     pub faults: Faults,
@@ -153,6 +155,7 @@ impl Default for Settings {
             poll_for: Duration::from_secs(600),
             retry_after: [30, 300, 1_800].map(Duration::from_secs).to_vec(),
             answer_time: [22, 5].map(Duration::from_secs),
+            intent_life: Duration::from_secs(3_600),
             seed: 1,
             faults: Faults::default(),
         }
@@ -205,6 +208,8 @@ pub struct Faults {
     pub cut_after: Chance,
     /// Every call's answer takes this much longer.
     pub slow: Duration,
+    /// Only of calls about a POS, an order or a store whose name begins so; of all, if it is empty.
+    pub slow_for: String,
     /// Searches show the state of so long ago; what is newer than that is not found.
     pub stale: Duration,
 }
@@ -227,6 +232,7 @@ impl Faults {
                 "cut_before" => set(&mut self.cut_before, chance(value)),
                 "cut_after" => set(&mut self.cut_after, chance(value)),
                 "slow_ms" => set(&mut self.slow, milliseconds(value)),
+                "slow_for" => set(&mut self.slow_for, value.text().map(str::to_owned)),
                 "stale_ms" => set(&mut self.stale, milliseconds(value)),
                 _ => return Err(format!("{name} is no fault: {FAULTS}")),
             };
@@ -249,6 +255,7 @@ impl Faults {
             ("cut_before", self.cut_before.json()),
             ("cut_after", self.cut_after.json()),
             ("slow_ms", whole(self.slow)),
+            ("slow_for", self.slow_for.as_str().into()),
             ("stale_ms", whole(self.stale)),
         ])
     }
@@ -256,7 +263,7 @@ impl Faults {
 
 const REPEAT_MAX: u32 = 100;
 const FAULTS: &str = "delay_ms, reorder_ms, slow_ms, stale_ms (at most 3600000), retry_after_seconds, repeat (at most 100), \
-    and lose, too_many, broken, cut_before, cut_after as {\"next\": 3, \"one_in\": 10}";
+    slow_for (the beginning of a name), and lose, too_many, broken, cut_before, cut_after as {\"next\": 3, \"one_in\": 10}";
 
 fn set<T>(place: &mut T, value: Option<T>) -> bool {
     let Some(value) = value else { return false };
