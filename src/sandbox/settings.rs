@@ -43,6 +43,8 @@ pub struct Account {
     /// The number after the token's last hyphen.
     pub collector: u64,
     pub site: &'static Site,
+    /// Where its notifications go that have no `notification_url`, and all of its intents; else `Settings::dashboard_url`.
+    pub dashboard_url: Option<String>,
 }
 
 /// Why the settings were refused.
@@ -63,6 +65,7 @@ impl Account {
             token: token.to_owned(),
             collector: number.filter(|_| plain).ok_or(BadSettings::Token)?,
             site: known.ok_or_else(|| BadSettings::Site(site.to_owned()))?,
+            dashboard_url: None,
         })
     }
 }
@@ -108,7 +111,7 @@ pub struct Settings {
     pub application: Application,
     /// Signs webhooks.
     pub secret: String,
-    /// Where notifications go that have no `notification_url`, and all of intents.
+    /// Where notifications go that have no `notification_url`, and all of intents, of accounts that do not say so.
     pub dashboard_url: Option<String>,
     /// Hosts that a POS's URL may have; any, if there is none.
     pub url_hosts: Vec<String>,

@@ -89,6 +89,7 @@ pub struct Intent {
     pub qr_data: Option<String>,
     /// The payment that closed it.
     pub result: Option<u64>,
+    pub ended: Option<i64>,
 }
 
 /// One time that a merchant has put an order on a POS, by whichever way.
@@ -206,7 +207,7 @@ impl World {
     }
 
     /// Ends an intent that nobody pays; whether it was open. One with a payment under review waits for that.
-    pub fn end_intent(&mut self, id: &str, status: &'static str) -> bool {
+    pub fn end_intent(&mut self, id: &str, status: &'static str, at: i64) -> bool {
         let Some(intent) = self.intents.get(id).filter(|intent| intent.status == "OPENED") else {
             return false;
         };
@@ -219,6 +220,7 @@ impl World {
             return false;
         };
         intent.status = status;
+        intent.ended = Some(at);
         if let Some(pos) = self.pos.get_mut(&intent.pos) {
             pos.standing = None;
         }
@@ -455,6 +457,7 @@ impl World {
             return None;
         }
         intent.status = "CLOSED";
+        intent.ended = Some(payment.updated);
         intent.result = Some(payment.id);
         Some(intent.id.clone())
     }

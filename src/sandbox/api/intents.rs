@@ -91,6 +91,7 @@ pub fn create(call: &Call<'_>) -> Answered {
             .contains(&"DYNAMIC")
             .then(|| format!("00020101021143650016com.mercadolibre0201306{id}5204000053030325802AR6304")),
         result: None,
+        ended: None,
     };
     let answer = json(&intent);
     let reference = intent.order.reference.clone();
@@ -102,7 +103,7 @@ pub fn create(call: &Call<'_>) -> Answered {
 
 async fn expire(sim: Rc<Simulator>, id: String) {
     sleep(sim.settings.intent_life).await;
-    if sim.world.borrow_mut().end_intent(&id, "EXPIRED") {
+    if sim.world.borrow_mut().end_intent(&id, "EXPIRED", sim.now()) {
         notify::intent(&sim, &id);
     }
 }
@@ -114,7 +115,12 @@ pub fn get(call: &Call<'_>) -> Answered {
 /// Only what is open can be cancelled.
 pub fn cancel(call: &Call<'_>) -> Answered {
     let intent = known(call)?;
-    if !call.sim.world.borrow_mut().end_intent(&intent.id, "CANCELED") {
+    if !call
+        .sim
+        .world
+        .borrow_mut()
+        .end_intent(&intent.id, "CANCELED", call.sim.now())
+    {
         return Err(refusal(409, "Conflict", "the intent is not open any more"));
     }
     notify::intent(call.sim, &intent.id);
