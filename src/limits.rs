@@ -280,9 +280,14 @@ pub const EXPIRING: usize = 1_024;
 pub const LOOKS: usize = 128;
 /// Orders on their way to Mercado Pago, or off it, at once: one slow POS must not hold up another.
 pub const ERRANDS: usize = 1_024;
-/// By how many calls errands may overdraw the budget: looks wait until that is paid back.
+/// Errands do not wait for the budget, and take half of it at most: this much of their half they may take beforehand.
 pub const ERRANDS_OVERDRAW: Duration = Duration::from_secs(2);
-/// Of these, for notifications that anybody could have sent.
+/// By how much a search may be behind, as far as we care: what left its place is looked for after this, before it is put
+/// there again. Mercado Pago names no figure.
+pub const SEARCH_BEHIND: Duration = Duration::from_secs(3);
+/// How often an intent is tried to be canceled whose name only the job knows that made it; it expires by itself.
+pub const CANCEL_TRIES: u32 = 8;
+/// Of the looks at once, those for notifications that anybody could have sent.
 pub const LOOKS_UNTRUSTED: usize = 2;
 /// Payments that one look asks for, those not yet recorded first, and things that it was notified of. An order whose
 /// price comes in more pieces is told piece by piece, and never becomes paid by itself.

@@ -1,10 +1,10 @@
-//! A Mercado Pago of fixed answers: of each order it says that it was paid, whenever it is asked. All else is unknown to
-//! it. It keeps in mind what it was asked.
+//! A Mercado Pago of fixed answers: of each order it says that it was paid, whenever it is asked; and it takes each order
+//! that is put on a POS, late if the POS is a slow one. All else is unknown to it. It keeps in mind what it was asked.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Order `n` has the reference `T-n`, and these plus n are its merchant order and payment.
 pub const MERCHANT_ORDERS: u64 = 23_000_000_000;
@@ -19,8 +19,12 @@ pub enum What {
     Search,
     MerchantOrder,
     Payment,
+    Put,
     Unknown,
 }
+
+/// How a slow POS's name begins.
+pub const SLOW: &str = "SLOW";
 
 /// One call.
 #[derive(Debug, Clone, Copy)]
@@ -36,6 +40,8 @@ pub struct Api {
 }
 
 impl Api {
+    pub const SLOW_ANSWER: Duration = Duration::from_secs(5);
+
     /// Runs as long as the process.
     pub fn start() -> Api {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -83,11 +89,19 @@ fn serve(stream: TcpStream, calls: &Mutex<Vec<Seen>>) -> Option<()> {
             return None;
         }
         let target = line.split(' ').nth(1)?.to_owned();
+        let mut length = 0;
         while line != "\r\n" {
             line.clear();
             stream.read_line(&mut line).ok()?;
+            if let Some(bytes) = line.strip_prefix("content-length: ") {
+                length = bytes.trim_end().parse().ok()?;
+            }
         }
+        stream.read_exact(&mut vec![0; length]).ok()?;
         let asked = Instant::now();
+        if target.contains(SLOW) {
+            std::thread::sleep(Api::SLOW_ANSWER);
+        }
         let (what, status, body) = answer(&target);
         let length = body.len();
         let head = format!("HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n");
@@ -113,6 +127,8 @@ fn answer(target: &str) -> (What, &'static str, String) {
         (What::MerchantOrder, number(id, MERCHANT_ORDERS).map(merchant_order))
     } else if let Some(id) = target.strip_prefix("/v1/payments/") {
         (What::Payment, number(id, PAYMENTS).map(payment_of))
+    } else if target.starts_with("/instore/qr/seller/collectors/") {
+        (What::Put, Some("{}".to_owned()))
     } else {
         (What::Unknown, None)
     };

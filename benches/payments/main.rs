@@ -1,6 +1,7 @@
-//! How soon a controller hears that its order was paid, and what a flood of forged notifications changes. Mercado Pago's
+//! How soon a controller hears that its order was paid, what a flood of forged notifications changes, and what slow points
+//! of sale do to the orders of another one. Mercado Pago's
 //! API answers at once here, with what is fixed, so that what is measured is ours: `cargo bench --bench payments`, or
-//! with `-- latency` or `-- flood` one part of it. Believe the ratios, and of those the medians: what else the machine
+//! with `-- latency`, `-- flood` or `-- slow` one part of it. Believe the ratios, and of those the medians: what else the machine
 //! does shows in a round or two.
 
 #![allow(clippy::print_stdout, reason = "a bench prints its table")]
@@ -9,6 +10,7 @@
 mod api;
 mod flood;
 mod latency;
+mod slow;
 mod station;
 
 use std::time::Duration;
@@ -23,11 +25,16 @@ fn main() {
     // As a test it only shows that it still runs.
     let measuring = named("--bench");
     let rounds = if measuring { 5 } else { 1 };
-    if !named("flood") {
+    let only = ["latency", "flood", "slow"].into_iter().find(|part| named(part));
+    let wanted = |part: &str| only.is_none_or(|only| only == part);
+    if wanted("latency") {
         latency::run(rounds, if measuring { 300 } else { 16 });
     }
-    if !named("latency") {
+    if wanted("flood") {
         flood::run(rounds, if measuring { 12 } else { 1 });
+    }
+    if wanted("slow") {
+        slow::run(rounds, if measuring { 1_000 } else { 16 });
     }
 }
 

@@ -53,12 +53,20 @@ site = "MLA"
         Wire::tcp(self.app.addresses().poll[0])
     }
 
+    pub fn controller(&self) -> Wire<UnixStream> {
+        Wire::unix(&self.app.addresses().control)
+    }
+
     /// Registers a POS, and follows it.
     pub fn pump(&self, pos: &str) -> Pump {
+        self.pump_as(pos, "unattended")
+    }
+
+    /// The same in another mode.
+    pub fn pump_as(&self, pos: &str, mode: &str) -> Pump {
         let socket = &self.app.addresses().control;
-        let mut controller = Wire::unix(socket);
-        let keys = format!(r#"{{"keys":{{"locationId":"1","positionId":"{pos}"}}}}"#);
-        controller.ask(&request("PUT", &format!("/v1/pos/{pos}"), &keys), 201);
+        let mut controller = self.controller();
+        register(&mut controller, pos, mode);
         Pump {
             pos: pos.to_owned(),
             controller,
@@ -94,6 +102,24 @@ impl Pump {
         target
     }
 
+    /// Puts order `n`, in place of one that may be there.
+    pub fn put(&mut self, n: u64) {
+        put(&mut self.controller, &self.pos, n);
+    }
+
+    /// The same, and waits until the controller is told that Mercado Pago has it. How long each took.
+    pub fn send(&mut self, n: u64) -> (Duration, Duration) {
+        let begun = Instant::now();
+        self.put(n);
+        let pushed = begun.elapsed();
+        (pushed, self.until_sent(n) - begun)
+    }
+
+    /// When the controller was told that Mercado Pago has order `n`.
+    pub fn until_sent(&mut self, n: u64) -> Instant {
+        self.feed.until("order_sent", n)
+    }
+
     /// Notifies of order `n`, and waits until the controller is told that it is paid. When each was.
     pub fn pay(&mut self, n: u64, target: &str) -> (Instant, Instant) {
         let id = MERCHANT_ORDERS + n;
@@ -106,6 +132,20 @@ impl Pump {
         self.public.answer(200);
         (begun, told)
     }
+}
+
+pub fn register(controller: &mut Wire<UnixStream>, pos: &str, mode: &str) {
+    let body = format!(r#"{{"mode":"{mode}","keys":{{"locationId":"1","positionId":"{pos}"}}}}"#);
+    controller.ask(&request("PUT", &format!("/v1/pos/{pos}"), &body), 201);
+}
+
+/// Puts order `n` on a POS, in place of one that may be there.
+pub fn put(controller: &mut Wire<UnixStream>, pos: &str, n: u64) {
+    let order = format!(r#"{{"external_reference":"T-{n}","amount":"{AMOUNT}","title":"SUPER"}}"#);
+    controller.ask(
+        &request("PUT", &format!("/v1/pos/{pos}/order?replace=true"), &order),
+        201,
+    );
 }
 
 pub fn poll(pos: &str) -> String {

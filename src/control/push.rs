@@ -132,9 +132,14 @@ impl Settings {
             true => Some(self.listen(&pos).await?),
             false => None,
         };
+        // Whatever ends it from here on, by a payment too, the follower hears.
+        let open = self.open_order(&pos).filter(|order| order.posted.is_some());
         self.engine.submit(pos.clone(), Command::Cancel { reason }).await?;
-        match (follower, self.open_order(&pos)) {
-            (Some(follower), Some(order)) if order.is_canceling() => self.let_go(follower, &order).await,
+        match (follower, open) {
+            (Some(follower), Some(open)) => {
+                let canceling = self.open_order(&pos).filter(|order| order.is_canceling());
+                self.let_go(follower, &canceling.unwrap_or(open)).await
+            }
             _ => Ok(Answer::Done),
         }
     }

@@ -148,7 +148,8 @@ impl InstoreOrder {
 }
 
 impl Client {
-    /// Puts the order on the POS, in place of one that may be there.
+    /// Puts the order on the POS, in place of one that may be there. It is asked for once: by the time of another try it may
+    /// have been paid, and must not be put there again.
     pub async fn put_order(
         &self,
         token: &Secret,
@@ -159,7 +160,8 @@ impl Client {
     ) -> Result<(), ApiError> {
         let path = format!("/instore/qr/seller/collectors/{collector}/stores/{store}/pos/{pos}/orders");
         let call = Call::new(Name::OrderPut, Method::PUT, path, token);
-        self.ask(call.with(wire::write(&order.body())), wire::nothing).await
+        self.ask(call.with(wire::write(&order.body())).once(), wire::nothing)
+            .await
     }
 
     /// The order on the POS, if there is one.

@@ -41,7 +41,7 @@ pub use settings::{
     TEST_SECRET, TEST_TOKEN,
 };
 pub use sign::signature;
-pub use world::Refused;
+pub use world::{Intent, Placed, Refused};
 
 use crate::limits;
 use crate::net::listen::{Sharing, tcp};
@@ -207,6 +207,20 @@ impl Sandbox {
     pub async fn refunds(&self, reference: &str) -> Result<Vec<Refund>, Refused> {
         let payments = self.payments(reference).await?;
         Ok(payments.into_iter().flat_map(|payment| payment.refunds).collect())
+    }
+
+    /// Each time that an order was put on a POS at the merchant's wish, oldest first.
+    pub async fn placed(&self, reference: &str) -> Result<Vec<Placed>, Refused> {
+        let reference = reference.to_owned();
+        self.ask(move |sim| sim.world.borrow().placed(&reference).collect())
+            .await
+    }
+
+    /// The reference of what the merchant has put on a POS and a customer would be shown now.
+    pub async fn standing(&self, pos: &str) -> Result<Option<String>, Refused> {
+        let pos = pos.to_owned();
+        self.ask(move |sim| sim.world.borrow_mut().standing_at(&pos, sim.now()))
+            .await?
     }
 
     /// Calls of the API so far, each endpoint for itself, such as `GET /merchant_orders/{id}`.

@@ -40,6 +40,12 @@ struct Message {
     proof: Proof,
 }
 
+/// What a seller has set up in the dashboard.
+fn dashboard(sim: &Simulator, user: u64) -> Option<String> {
+    let own = sim.account(user).and_then(|account| account.dashboard_url.clone());
+    own.or_else(|| sim.settings.dashboard_url.clone())
+}
+
 /// A merchant order was made or changed.
 pub fn order(sim: &Rc<Simulator>, id: u64, action: &'static str) {
     let (url, facts) = {
@@ -50,10 +56,10 @@ pub fn order(sim: &Rc<Simulator>, id: u64, action: &'static str) {
         }
         (order.order.notification_url.clone(), (order.status, order.collector))
     };
-    let Some(url) = url.or_else(|| sim.settings.dashboard_url.clone()) else {
+    let (status, user) = facts;
+    let Some(url) = url.or_else(|| dashboard(sim, user)) else {
         return;
     };
-    let (status, user) = facts;
     for message in order_messages(sim, &url, id, action, status, user) {
         send(sim, message);
     }
@@ -109,7 +115,7 @@ pub fn payment(sim: &Rc<Simulator>, id: u64, action: &'static str) {
         let Some(payment) = world.payments.get(&id) else { return };
         (payment.notification_url.clone(), payment.collector)
     };
-    let Some(url) = url.or_else(|| sim.settings.dashboard_url.clone()) else {
+    let Some(url) = url.or_else(|| dashboard(sim, user)) else {
         return;
     };
     for message in payment_messages(sim, &url, id, action, user) {
@@ -142,9 +148,9 @@ fn payment_messages(
 
 /// An intent came to its end. These are set up in the dashboard, never by the order.
 pub fn intent(sim: &Rc<Simulator>, id: &str) {
-    let Some(url) = &sim.settings.dashboard_url else { return };
     let known = sim.world.borrow().intents.get(id).cloned();
     let Some(intent) = known else { return };
+    let Some(url) = dashboard(sim, intent.user) else { return };
     let mut data = intent_json(&intent);
     if let Json::Object(members) = &mut data {
         let address = format!("{}/instore-api/integrations/v1/intents/{id}/qr", sim.base_url);
@@ -167,7 +173,7 @@ pub fn intent(sim: &Rc<Simulator>, id: &str) {
         ("type", INTENT_TOPIC.into()),
         ("user_id", intent.user.into()),
     ]);
-    send(sim, webhook(url, INTENT_TOPIC, id, &body));
+    send(sim, webhook(&url, INTENT_TOPIC, id, &body));
 }
 
 /// A seller made a link to the application, or cut it. These are set up in the dashboard: one URL for all sellers.

@@ -43,6 +43,8 @@ pub struct Account {
     /// The number after the token's last hyphen.
     pub collector: u64,
     pub site: &'static Site,
+    /// Where its notifications go that have no `notification_url`, and all of its intents; else `Settings::dashboard_url`.
+    pub dashboard_url: Option<String>,
 }
 
 /// Why the settings were refused.
@@ -63,6 +65,7 @@ impl Account {
             token: token.to_owned(),
             collector: number.filter(|_| plain).ok_or(BadSettings::Token)?,
             site: known.ok_or_else(|| BadSettings::Site(site.to_owned()))?,
+            dashboard_url: None,
         })
     }
 }
@@ -110,7 +113,7 @@ pub struct Settings {
     pub application: Application,
     /// Signs webhooks.
     pub secret: String,
-    /// Where notifications go that have no `notification_url`, and all of intents.
+    /// Where notifications go that have no `notification_url`, and all of intents, of accounts that do not say so.
     pub dashboard_url: Option<String>,
     /// Hosts that a POS's URL may have; any, if there is none.
     pub url_hosts: Vec<String>,
@@ -124,6 +127,8 @@ pub struct Settings {
     pub retry_after: Vec<Duration>,
     /// How long an answer to a notification may take: the first time, and on repeats.
     pub answer_time: [Duration; 2],
+    /// How long an intent lives that nobody pays. An hour, or three months: Mercado Pago's documents disagree.
+    pub intent_life: Duration,
     /// All that is random comes from it.
     pub seed: u64,
     pub faults: Faults,
@@ -156,6 +161,7 @@ impl Default for Settings {
             poll_for: Duration::from_secs(600),
             retry_after: [30, 300, 1_800].map(Duration::from_secs).to_vec(),
             answer_time: [22, 5].map(Duration::from_secs),
+            intent_life: Duration::from_secs(3_600),
             seed: 1,
             faults: Faults::default(),
         }
@@ -208,6 +214,8 @@ pub struct Faults {
     pub cut_after: Chance,
     /// Every call's answer takes this much longer.
     pub slow: Duration,
+    /// Only of calls about a POS, an order or a store whose name begins so; of all, if it is empty.
+    pub slow_for: String,
     /// Searches show the state of so long ago; what is newer than that is not found.
     pub stale: Duration,
 }
@@ -230,6 +238,7 @@ impl Faults {
                 "cut_before" => set(&mut self.cut_before, chance(value)),
                 "cut_after" => set(&mut self.cut_after, chance(value)),
                 "slow_ms" => set(&mut self.slow, milliseconds(value)),
+                "slow_for" => set(&mut self.slow_for, value.text().map(str::to_owned)),
                 "stale_ms" => set(&mut self.stale, milliseconds(value)),
                 _ => return Err(format!("{name} is no fault: {FAULTS}")),
             };
@@ -252,6 +261,7 @@ impl Faults {
             ("cut_before", self.cut_before.json()),
             ("cut_after", self.cut_after.json()),
             ("slow_ms", whole(self.slow)),
+            ("slow_for", self.slow_for.as_str().into()),
             ("stale_ms", whole(self.stale)),
         ])
     }
@@ -259,7 +269,7 @@ impl Faults {
 
 const REPEAT_MAX: u32 = 100;
 const FAULTS: &str = "delay_ms, reorder_ms, slow_ms, stale_ms (at most 3600000), retry_after_seconds, repeat (at most 100), \
-    and lose, too_many, broken, cut_before, cut_after as {\"next\": 3, \"one_in\": 10}";
+    slow_for (the beginning of a name), and lose, too_many, broken, cut_before, cut_after as {\"next\": 3, \"one_in\": 10}";
 
 fn set<T>(place: &mut T, value: Option<T>) -> bool {
     let Some(value) = value else { return false };

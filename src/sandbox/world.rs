@@ -89,6 +89,15 @@ pub struct Intent {
     pub qr_data: Option<String>,
     /// The payment that closed it.
     pub result: Option<u64>,
+    pub ended: Option<i64>,
+}
+
+/// One time that a merchant has put an order on a POS, by whichever way.
+#[derive(Debug, Clone)]
+pub struct Placed {
+    pub at: i64,
+    /// How the intent stands now that was made so.
+    pub intent: Option<Intent>,
 }
 
 /// What a merchant order was made of.
@@ -130,6 +139,9 @@ pub struct World {
     pub intents: BTreeMap<String, Intent>,
     /// Merchant orders by their reference in lower case.
     references: HashMap<String, Vec<u64>>,
+    /// What was put on points of sale, by reference in lower case: when, and as which intent.
+    placed: HashMap<String, Vec<(i64, Option<String>)>>,
+    placed_in_all: usize,
     /// Refunds by collector and idempotency key, with what was asked.
     keys: HashMap<(u64, String), (u64, Option<Decimal>, Refund)>,
     shown_orders: HashMap<u64, Versions>,
@@ -167,8 +179,52 @@ impl World {
         Ok(self.number(FIRST_POS))
     }
 
-    pub fn intent_room(&self) -> Result<(), Refused> {
-        room(self.intents.len(), "intents", limits::SANDBOX_ORDERS)
+    pub fn place_room(&self) -> Result<(), Refused> {
+        room(self.placed_in_all, "orders on points of sale", limits::SANDBOX_ORDERS)
+    }
+
+    /// What stood on the POS before is replaced without a word.
+    pub fn place(&mut self, pos: u64, reference: &str, standing: Standing, at: i64) {
+        let intent = match &standing {
+            Standing::Order { .. } => None,
+            Standing::Intent(id) => Some(id.clone()),
+        };
+        if let Some(pos) = self.pos.get_mut(&pos) {
+            pos.standing = Some(standing);
+        }
+        self.placed_in_all += 1;
+        let placed = self.placed.entry(reference.to_ascii_lowercase()).or_default();
+        placed.push((at, intent));
+    }
+
+    /// Each time that an order was put on a POS, oldest first.
+    pub fn placed(&self, reference: &str) -> impl Iterator<Item = Placed> {
+        let placed = self.placed.get(&reference.to_ascii_lowercase());
+        placed.into_iter().flatten().map(|(at, intent)| Placed {
+            at: *at,
+            intent: intent.as_ref().and_then(|id| self.intents.get(id)).cloned(),
+        })
+    }
+
+    /// Ends an intent that nobody pays; whether it was open. One with a payment under review waits for that.
+    pub fn end_intent(&mut self, id: &str, status: &'static str, at: i64) -> bool {
+        let Some(intent) = self.intents.get(id).filter(|intent| intent.status == "OPENED") else {
+            return false;
+        };
+        let is_its = |order: &&MerchantOrder| order.intent.as_deref() == Some(id);
+        let scanned = self.by_reference(&intent.order.reference).filter(is_its);
+        let is_tried = scanned
+            .flat_map(|order| self.payments_of(order))
+            .any(|payment| payment.status.is_waiting());
+        let Some(intent) = self.intents.get_mut(id).filter(|_| !is_tried) else {
+            return false;
+        };
+        intent.status = status;
+        intent.ended = Some(at);
+        if let Some(pos) = self.pos.get_mut(&intent.pos) {
+            pos.standing = None;
+        }
+        true
     }
 
     /// U5: external ids do not differ by case.
@@ -401,8 +457,20 @@ impl World {
             return None;
         }
         intent.status = "CLOSED";
+        intent.ended = Some(payment.updated);
         intent.result = Some(payment.id);
         Some(intent.id.clone())
+    }
+
+    /// The reference of what is on a POS now.
+    pub fn standing_at(&mut self, external_id: &str, at: i64) -> Result<Option<String>, Refused> {
+        let pos = self.pos_by_name(None, external_id);
+        let pos = pos.ok_or_else(|| unknown("point of sale", external_id))?.id;
+        let standing = self.standing(pos, at);
+        Ok(standing.and_then(|standing| match standing {
+            Standing::Order { order, .. } => Some(order.reference),
+            Standing::Intent(id) => self.intents.get(&id).map(|intent| intent.order.reference.clone()),
+        }))
     }
 
     /// What is on a POS now. What has expired is taken off.

@@ -33,6 +33,8 @@ pub(super) struct Board {
     urgent: VecDeque<Key>,
     /// Orders to be brought to Mercado Pago, or taken off: these need not wait for credit.
     errands: VecDeque<Key>,
+    /// Those that failed, and when they are tried again.
+    retries: BTreeSet<(Instant, Key)>,
     /// When silence about a product is an alarm.
     overdue: BTreeSet<(Instant, Key)>,
     /// Another one in each process.
@@ -63,8 +65,18 @@ struct Watch {
 struct Errand {
     /// It is to be brought there or taken off at once.
     waits: bool,
+    /// It is on its way there, or somebody wants it off.
+    is_pending: bool,
     /// It has ended and may be there still.
     lingers: bool,
+    /// It ended while a job was at it that did not know.
+    has_ended: bool,
+}
+
+impl Errand {
+    fn is_unfinished(self) -> bool {
+        self.is_pending || self.lingers
+    }
 }
 
 /// What is known not to have been asked for: it need not be looked for first.
@@ -88,7 +100,7 @@ pub(super) struct Job {
     pub(super) untried: Untried,
     /// The order has ended and may be at Mercado Pago still.
     pub(super) lingers: bool,
-    /// It did not wait for credit.
+    /// It does not wait for credit.
     pub(super) is_errand: bool,
 }
 
@@ -144,6 +156,7 @@ impl Board {
         watch.times = Some(Times::of(order));
         watch.is_posted = order.posted.is_some();
         watch.errand.lingers = order.may_linger();
+        watch.errand.is_pending = order.is_errand();
         let silent = order.status == Status::Paid && order.delivery.is_none() && order.overdue_at.is_none();
         if let Some(paid) = order.ended_at.filter(|_| silent) {
             self.expect_delivery(&key, paid, delivery_seconds, now);
@@ -186,7 +199,9 @@ impl Board {
                     watch.times = Some(Times::of(order));
                     watch.is_posted = order.posted.is_some();
                     watch.untried.order = watch.is_posted;
+                    watch.errand.is_pending = watch.is_posted;
                 }
+                Event::CancelAsked { .. } => watch.errand.is_pending = true,
                 Event::OrderShown(_) => times(watch, &|times| times.shown = Some(entry.at)),
                 Event::OrderPaid { .. }
                 | Event::OrderCanceled { .. }
@@ -194,7 +209,9 @@ impl Board {
                 | Event::OrderExpired(_)
                 | Event::OrderRejected { .. } => {
                     times(watch, &|times| times.ended = Some(entry.at));
+                    watch.errand.is_pending = false;
                     watch.errand.lingers = watch.is_posted && !matches!(event, Event::OrderRejected { .. });
+                    watch.errand.has_ended = watch.errand.lingers;
                 }
                 Event::RefundRequested { refunds, .. } => {
                     watch.untried.refunds.extend(refunds.iter().map(|refund| refund.number));
@@ -225,8 +242,11 @@ impl Board {
     }
 
     /// The next order that is to be brought to Mercado Pago, or taken off.
-    pub(super) fn next_errand(&mut self) -> Option<Job> {
-        let key = self.errands.pop_front()?;
+    pub(super) fn next_errand(&mut self, now: Instant) -> Option<Job> {
+        let key = match self.errands.pop_front() {
+            Some(key) => key,
+            None => self.retries.first().filter(|(at, _)| *at <= now)?.1.clone(),
+        };
         let job = self.begin(key)?;
         Some(Job { is_errand: true, ..job })
     }
@@ -262,6 +282,10 @@ impl Board {
         self.due.first().map(|(at, _)| *at)
     }
 
+    pub(super) fn first_retry(&self) -> Option<Instant> {
+        self.retries.first().map(|(at, _)| *at)
+    }
+
     pub(super) fn first_overdue(&self) -> Option<Instant> {
         self.overdue.first().map(|(at, _)| *at)
     }
@@ -272,6 +296,7 @@ impl Board {
         watch.is_urgent = false;
         watch.is_busy = true;
         watch.errand.waits = false;
+        watch.errand.has_ended = false;
         let (hints, untried) = (std::mem::take(&mut watch.hints), std::mem::take(&mut watch.untried));
         let lingers = watch.errand.lingers;
         self.urgent.retain(|urgent| *urgent != key);
@@ -310,8 +335,9 @@ impl Board {
             Ended::Looked { order, lingers, .. } => {
                 watch.times = Some(Times::of(order));
                 watch.asked = Some(now.at);
-                watch.errand.lingers = *lingers;
-                let unfinished = !watch.hints.is_empty() || order.refunds_wait() || order.is_errand();
+                watch.errand.lingers = *lingers || watch.errand.has_ended;
+                watch.errand.is_pending = order.is_errand() && !watch.errand.has_ended;
+                let unfinished = !watch.hints.is_empty() || order.refunds_wait() || watch.errand.is_pending;
                 watch.failures = if unfinished {
                     watch.failures.saturating_add(1)
                 } else {
@@ -371,6 +397,12 @@ impl Board {
         let by_schedule = by_schedule.map(|at| Instant::from_std(now.instant_of(at)));
         let now = Instant::from_std(now.instant);
         let again = (watch.failures > 0).then(|| now + watch.pause());
+        // The schedule is for looks: what is to be done there does not wait for it.
+        if let Some(again) = again.filter(|_| watch.errand.is_unfinished()) {
+            watch.due = Some(again);
+            self.retries.insert((again, key.clone()));
+            return;
+        }
         let due = match (by_schedule, again) {
             // A notification of what is not known yet: whichever is sooner.
             (Some(due), Some(again)) if !watch.hints.is_empty() && due > now => Some(due.min(again)),
@@ -394,7 +426,9 @@ impl Board {
     fn unplan(&mut self, key: &Key) {
         let due = self.watched.get_mut(key).and_then(|watch| watch.due.take());
         if let Some(due) = due {
-            self.due.remove(&(due, key.clone()));
+            let place = (due, key.clone());
+            self.due.remove(&place);
+            self.retries.remove(&place);
         }
     }
 

@@ -17,6 +17,8 @@ pub(super) struct Budget {
     calls_per_second: Arc<AtomicU32>,
     /// All calls so far are paid for at this moment; credit is how long ago that was.
     paid: Cell<Instant>,
+    /// The same of the calls that could not wait, for which half of the credit is.
+    unwaiting: Cell<Instant>,
 }
 
 /// Credit that can be saved up: a second's calls.
@@ -29,6 +31,7 @@ impl Budget {
         Budget {
             calls_per_second,
             paid: Cell::new(Instant::now() - SAVED),
+            unwaiting: Cell::new(Instant::now()),
         }
     }
 
@@ -52,11 +55,15 @@ impl Budget {
         self.paid.set(self.paid.get().max(Instant::now() + pause));
     }
 
-    /// For a call that could not wait for credit. However many such calls there are, the rest has its turn again.
+    /// For a call that could not wait for credit. However many such calls there are, they never take more than half of it
+    /// for long, so that the rest has its turn.
     pub(super) fn overdraw(&self) {
-        self.charge(1);
-        let most = Instant::now() + limits::ERRANDS_OVERDRAW;
-        self.paid.set(self.paid.get().min(most));
+        let now = Instant::now();
+        let after = self.unwaiting.get().max(now) + self.cost() * 2;
+        if after <= now + limits::ERRANDS_OVERDRAW {
+            self.unwaiting.set(after);
+            self.charge(1);
+        }
     }
 
     pub(super) fn charge(&self, calls: u32) {
@@ -100,6 +107,25 @@ mod tests {
             }
             assert!(calls >= 9 * calls_per_second, "{calls} of {calls_per_second} a second");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn calls_that_cannot_wait_leave_half_of_the_credit() {
+        let budget = Budget::new(Arc::new(AtomicU32::new(20)));
+        let begun = Instant::now();
+        let mut calls = 0;
+        while begun.elapsed() < Duration::from_secs(60) {
+            (0..10).for_each(|_| budget.overdraw());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            while budget.free_at() <= Instant::now() {
+                budget.charge(1);
+                calls += 1;
+            }
+        }
+        assert!(
+            (580..=620).contains(&calls),
+            "{calls} of 1200, beside ten times as many"
+        );
     }
 
     #[tokio::test(start_paused = true)]

@@ -9,15 +9,19 @@ use std::sync::Arc;
 
 use ring::digest;
 use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::time::sleep;
 use tracing::{debug, warn};
 use uuid::Uuid;
 
+use super::board::pause;
 use super::look::{Api, known};
 use super::{Failure, Tools};
 use crate::domain::command::Command;
-use crate::domain::id::{ExternalPosId, ExternalStoreId, IntentId, PosId, Timestamp};
+use crate::domain::id::{ExternalPosId, ExternalStoreId, IntentId, PosId};
 use crate::domain::order::{Order, Reason, Status};
+use crate::domain::pos::Mode;
 use crate::domain::posted::{Posted, QrData, Way};
+use crate::limits;
 use crate::mercadopago::{ApiError, Intent, IntentStatus, NewInstoreOrder, NewIntent};
 
 /// Who works at the place of a POS. Others wait.
@@ -62,29 +66,57 @@ enum Sent {
     Refused(Reason),
 }
 
-/// Brings an order there, unless it has ended meanwhile. `tried`: it may be there already.
+/// What is known of an order that is to be brought there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Before {
+    /// Nobody has asked for it yet.
+    Nothing,
+    /// It was asked for, and how that ended is not known.
+    Tried,
+    There,
+}
+
+/// Finds out whether an order is there that may be. If it is gone, it may be because it was paid: a search that is made
+/// when this returns would show that.
+pub(super) async fn find(tools: &Tools, api: &Api<'_>, order: &Order) -> Result<Before, Failure> {
+    let Some(Way::Attended { pos, .. }) = order.posted.as_deref().map(|posted| &posted.way) else {
+        return Ok(Before::Tried);
+    };
+    {
+        let _lane = tools.lanes.enter(&order.pos).await;
+        if is_there(api, order, pos).await? {
+            return Ok(Before::There);
+        }
+    }
+    sleep(limits::SEARCH_BEHIND).await;
+    Ok(Before::Tried)
+}
+
+/// Brings an order there, unless it has ended meanwhile.
 pub(super) async fn send(
     tools: &Tools,
     api: &Api<'_>,
     order: Arc<Order>,
-    tried: bool,
-    now: Timestamp,
+    before: Before,
 ) -> Result<Arc<Order>, Failure> {
     let Some(posted) = order.posted.as_deref() else {
         return Ok(order);
     };
     let _lane = tools.lanes.enter(&order.pos).await;
-    if !tools.is_open(&order) || order.expires_at <= now {
+    if !tools.is_open(&order) || order.expires_at <= tools.clock.now().at {
         return Ok(order);
     }
     let sent = match &posted.way {
+        Way::Attended { .. } if before == Before::There => Sent::There {
+            intent: None,
+            qr_data: None,
+        },
         Way::Attended { pos, store } => put(api, &order, pos, store).await?,
-        Way::Intent { pos } => create(tools, api, &order, pos, tried).await?,
+        Way::Intent { pos } => create(tools, api, &order, pos, before).await?,
     };
     let reference = order.reference.clone();
-    let there = matches!(sent, Sent::There { .. });
-    let own = match &sent {
-        Sent::There { intent, .. } => intent.clone(),
+    let there = match &sent {
+        Sent::There { intent, .. } => Some(intent.clone()),
         Sent::Refused(_) => None,
     };
     let command = match sent {
@@ -97,15 +129,30 @@ pub(super) async fn send(
     };
     let applied = tools.engine.submit(order.pos.clone(), command).await?;
     let after = applied.order.unwrap_or_else(|| order.clone());
-    if there && !after.status.is_open() {
-        // It ended while it was brought there: nobody else knows what the answer called it.
-        let posted = Posted {
-            intent: own,
-            ..posted.clone()
-        };
-        remove(tools, api, &after, &posted).await?;
+    if let Some(intent) = there.filter(|_| !after.status.is_open()) {
+        remove_again(tools, api, &after, posted, intent).await;
     }
     Ok(after)
+}
+
+/// Takes an order off that ended while it was brought there. What its intent is called nobody else knows, so that one is
+/// not left before it is over.
+async fn remove_again(tools: &Tools, api: &Api<'_>, order: &Order, posted: &Posted, intent: Option<IntentId>) {
+    let tries = if intent.is_some() { limits::CANCEL_TRIES } else { 1 };
+    let posted = Posted {
+        intent,
+        ..posted.clone()
+    };
+    for tried in 1..=tries {
+        match remove(tools, api, order, &posted).await {
+            Ok(_) => return,
+            Err(failure) => debug!(reference = %order.reference, %failure, "it has ended, and is not off yet"),
+        }
+        sleep(pause(tried)).await;
+    }
+    if let Some(intent) = posted.intent {
+        warn!(reference = %order.reference, %intent, "the order has ended, and its intent could not be canceled: it must expire");
+    }
 }
 
 async fn put(api: &Api<'_>, order: &Order, pos: &ExternalPosId, store: &ExternalStoreId) -> Result<Sent, Failure> {
@@ -142,7 +189,7 @@ async fn create(
     api: &Api<'_>,
     order: &Order,
     pos: &ExternalPosId,
-    tried: bool,
+    before: Before,
 ) -> Result<Sent, Failure> {
     let (_, description) = names(order);
     let new = NewIntent {
@@ -154,13 +201,19 @@ async fn create(
     };
     let make = || api.client.create_intent(api.token, pos, &new, key(order));
     let mut made = api.errand(make()).await;
-    if is_queued(&made) && clear(tools, api, order).await? {
-        made = api.errand(make()).await;
+    let mut is_clear = false;
+    if is_queued(&made) {
+        is_clear = clear(tools, api, order).await?;
+        if is_clear {
+            made = api.errand(make()).await;
+        }
     }
     match made {
         Ok(intent) => Ok(there(intent)),
+        // It may be this order's, or an earlier one's: time will tell.
+        Err(error) if before != Before::Nothing && has_status(&error, 409) && !is_clear => Err(error.into()),
         // An answer that was lost made it, and this one cannot tell us its name.
-        Err(error) if tried && has_status(&error, 409) => {
+        Err(error) if before != Before::Nothing && has_status(&error, 409) => {
             warn!(reference = %order.reference, %error, "the intent must be there since an earlier try: its name is not known");
             Ok(Sent::There {
                 intent: None,
@@ -194,19 +247,19 @@ fn has_status(error: &ApiError, status: u16) -> bool {
     error.complaint().is_some_and(|complaint| complaint.status == status)
 }
 
-/// If an earlier order of ours is in the place, it is taken off; whether there was one.
+/// Takes an earlier order of ours off that may be in the place; whether none can be there any more.
 async fn clear(tools: &Tools, api: &Api<'_>, order: &Order) -> Result<bool, Failure> {
     let record = tools.engine.pos(&order.pos);
     let last = record.as_ref().and_then(|record| record.pos.last.as_deref());
-    let Some((reference, _)) = last else { return Ok(false) };
+    let Some((reference, _)) = last else { return Ok(true) };
     let before = tools.engine.reader().order(reference.clone()).await?;
-    let intent = before.as_ref().and_then(|order| order.posted.as_ref()?.intent.as_ref());
-    match intent {
-        Some(id) => {
-            cancel_intent(api, id).await?;
-            Ok(true)
-        }
-        None => Ok(false),
+    let Some(before) = before.filter(|before| before.mode() == Mode::Intent) else {
+        return Ok(true);
+    };
+    match before.posted.as_ref().and_then(|posted| posted.intent.as_ref()) {
+        Some(id) => Ok(cancel_intent(api, id).await? == Left::Gone),
+        // One that was paid is closed, whatever it is called.
+        None => Ok(before.status == Status::Paid),
     }
 }
 
@@ -241,7 +294,10 @@ async fn remove(tools: &Tools, api: &Api<'_>, order: &Order, posted: &Posted) ->
             let collector = order.payee.collector_id;
             if tools.is_open(order) {
                 api.errand(api.client.delete_order(api.token, collector, pos)).await?;
-            } else if !tools.has_open(&order.pos) && is_there(api, order, pos).await? {
+            } else if tools.has_open(&order.pos) {
+                // That one comes into its place; if it does not, this one is there still.
+                return Ok(Left::Unknown);
+            } else if is_there(api, order, pos).await? {
                 debug!(reference = %order.reference, "the order has ended and is still there: it is taken off");
                 api.errand(api.client.delete_order(api.token, collector, pos)).await?;
             }

@@ -11,6 +11,7 @@ use crate::domain::hint::Thing;
 use crate::domain::id::IntentId;
 use crate::domain::order::Order;
 use crate::domain::payment::Findings;
+use crate::domain::posted::Way;
 use crate::limits;
 use crate::mercadopago::{ApiError, Client, Intent, IntentSource, IntentStatus, MerchantOrder, Payment, PaymentStatus};
 
@@ -19,6 +20,8 @@ pub(super) struct Api<'a> {
     pub(super) client: &'a Client,
     pub(super) token: &'a Secret,
     pub(super) budget: &'a Budget,
+    /// For an order on its way there, or off it: nothing waits for credit.
+    pub(super) is_errand: bool,
 }
 
 pub(super) struct Look {
@@ -79,7 +82,7 @@ pub(super) async fn look(
         seen.ask_for_named(api, named, payments_of(found.as_ref())).await?;
         Ok(found)
     };
-    let (searched, intent) = tokio::try_join!(search(api, order), asked)?;
+    let (searched, own) = tokio::try_join!(search(api, order), asked)?;
     for found in searched {
         seen.merchant_orders.entry(found.id).or_insert(found);
     }
@@ -89,8 +92,11 @@ pub(super) async fn look(
     let Seen {
         merchant_orders,
         mut payments,
+        intents,
         unknown,
     } = seen;
+    // Where the answer was lost that named it, a notification may: those come at its end.
+    let intent = own.or_else(|| of_unknown_name(order, intents));
     let merchant_orders = about(order, merchant_orders.into_values().collect());
     for id in questions(order, &merchant_orders) {
         if !payments.contains_key(&id)
@@ -123,6 +129,8 @@ async fn search(api: &Api<'_>, order: &Order) -> Result<Vec<MerchantOrder>, ApiE
 struct Seen {
     merchant_orders: BTreeMap<u64, MerchantOrder>,
     payments: BTreeMap<u64, Payment>,
+    /// Only those that notifications named.
+    intents: Vec<Intent>,
     unknown: bool,
 }
 
@@ -138,7 +146,11 @@ impl Seen {
                 Thing::Payment(id) => {
                     payments.insert(id.get());
                 }
-                Thing::Intent(id) => payments.extend(payments_of(known(api.intent(id).await)?.as_ref())),
+                Thing::Intent(id) => {
+                    let found = known(api.intent(id).await)?;
+                    payments.extend(payments_of(found.as_ref()));
+                    self.intents.extend(found);
+                }
             }
         }
         for id in payments {
@@ -172,6 +184,9 @@ impl Seen {
 impl Api<'_> {
     /// Makes one call, and pays for it. If Mercado Pago wants to be left alone, it is.
     pub(super) async fn ask<T>(&self, call: impl Future<Output = Result<T, ApiError>>) -> Result<T, ApiError> {
+        if self.is_errand {
+            return self.errand(call).await;
+        }
         self.budget.charge(1);
         self.rest_if_wanted(call.await)
     }
@@ -204,6 +219,17 @@ impl Api<'_> {
     pub(super) async fn intent(&self, id: &IntentId) -> Result<Intent, ApiError> {
         self.ask(self.client.intent(self.token, id)).await
     }
+}
+
+/// The order's intent among these, if we made one and do not know its name.
+fn of_unknown_name(order: &Order, intents: Vec<Intent>) -> Option<Intent> {
+    let posted = order.posted.as_ref()?;
+    let is_unknown = matches!(posted.way, Way::Intent { .. }) && posted.intent.is_none();
+    let is_its = |intent: &Intent| {
+        let reference = intent.external_reference.as_deref();
+        reference.is_some_and(|text| text.eq_ignore_ascii_case(order.reference.as_str()))
+    };
+    intents.into_iter().find(is_its).filter(|_| is_unknown)
 }
 
 /// A closed intent names its payments.

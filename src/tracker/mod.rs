@@ -19,14 +19,14 @@ mod verdict;
 mod work;
 
 use std::cell::Cell;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, warn};
 
@@ -62,6 +62,7 @@ struct Tools {
     engine: Engine,
     accounts: Arc<Accounts>,
     client: Client,
+    clock: Clock,
     budget: Budget,
     lanes: Lanes,
     /// When the operator was last told that the API refuses us.
@@ -87,7 +88,7 @@ impl Failure {
         match self {
             Failure::Api(error) => matches!(
                 error,
-                ApiError::Resting | ApiError::Broken(Broken::Connect(_) | Broken::Busy)
+                ApiError::Resting | ApiError::Limited { .. } | ApiError::Broken(Broken::Connect(_) | Broken::Busy)
             ),
             Failure::Awaited => true,
             Failure::Read(_) | Failure::Denied(_) => false,
@@ -121,7 +122,6 @@ enum Done {
         ended: Ended,
         /// Those that are not answered yet.
         hints: Vec<Taken>,
-        was_errand: bool,
     },
     /// A notification whose URL named no order.
     Hint {
@@ -130,10 +130,18 @@ enum Done {
         named: Result<Named, Failure>,
     },
     /// An order's last look, and its end.
-    Expired(Reference),
+    Expired,
     /// That nobody has spoken of the order's product could not be told.
     Untold(Key),
     Aside,
+}
+
+/// What a job was begun for, as long as it is under way: what is to be put right when it is not any more, however it ended.
+enum Begun {
+    Order { key: Key, is_errand: bool },
+    Hint { is_trusted: bool },
+    LastLook(Reference),
+    Alarm(Key),
 }
 
 /// Which order a notification is about.
@@ -171,9 +179,16 @@ impl Tracker {
                     }
                 },
                 Some(expiring) = expiring.recv(), if may_expire => desk.expire(expiring),
-                Some(done) = desk.jobs.join_next() => match done {
-                    Ok(done) => desk.end(done).await,
-                    Err(error) => warn!(%error, "a job of the tracker ended badly"),
+                Some(ended) = desk.jobs.join_next_with_id() => match ended {
+                    Ok((id, done)) => {
+                        desk.settle(id);
+                        desk.end(done).await;
+                    }
+                    Err(error) => {
+                        warn!(%error, "a job of the tracker ended badly");
+                        let begun = desk.settle(error.id());
+                        desk.mend(begun);
+                    }
                 },
                 () = tools.engine.inbox().waits() => desk.has_mail = true,
                 () = sleep_until(wake) => {}
@@ -185,9 +200,9 @@ impl Tracker {
 /// Where jobs are given out and taken back.
 struct Desk {
     tools: Rc<Tools>,
-    clock: Clock,
     board: Board,
     jobs: JoinSet<Done>,
+    begun: HashMap<Id, Begun>,
     /// Jobs that bring orders to Mercado Pago, or take them off.
     errands: usize,
     /// Jobs for notifications that anybody could have sent.
@@ -231,13 +246,14 @@ impl Desk {
                 engine: tracker.engine,
                 accounts: tracker.accounts,
                 client: tracker.client,
+                clock: tracker.clock,
                 budget: Budget::new(tracker.calls_per_second),
                 lanes: Lanes::default(),
                 complained: Cell::new(None),
             }),
-            clock: tracker.clock,
             board: Board::default(),
             jobs: JoinSet::new(),
+            begun: HashMap::new(),
             errands: 0,
             untrusted: 0,
             has_mail: true,
@@ -251,7 +267,7 @@ impl Desk {
     /// What the log says is still to be watched or done. Whoever listens before reading misses nothing.
     async fn recall(&mut self) -> Result<Follower, FollowError> {
         let follower = self.tools.engine.feed().follow(None, After::Now).await?;
-        let now = self.clock.now();
+        let now = self.tools.clock.now();
         let longest = *limits::EXPIRES_IN_SECONDS.end() + (limits::LOOK_OFTEN + limits::LOOK_LONG).as_secs();
         let since = now.at.minus_seconds(longest);
         let reader = self.tools.engine.reader().clone();
@@ -284,7 +300,7 @@ impl Desk {
                 delivery_seconds(&self.tools.accounts, &record.pos.registration.account)
             })
         };
-        self.board.follow(entry, delivery_seconds, self.clock.now());
+        self.board.follow(entry, delivery_seconds, self.tools.clock.now());
     }
 
     /// Begins all that may be begun now.
@@ -292,10 +308,11 @@ impl Desk {
         let now = Instant::now();
         while let Some(key) = self.board.next_overdue(now) {
             let tools = self.tools.clone();
-            self.jobs.spawn_local(async move { work::alarm(&tools, key).await });
+            let begun = Begun::Alarm(key.clone());
+            self.spawn(begun, async move { work::alarm(&tools, key).await });
         }
         while self.errands < limits::ERRANDS
-            && let Some(job) = self.board.next_errand()
+            && let Some(job) = self.board.next_errand(now)
         {
             self.errands += 1;
             self.look(job);
@@ -346,9 +363,18 @@ impl Desk {
         true
     }
 
+    fn spawn(&mut self, begun: Begun, job: impl Future<Output = Done> + 'static) {
+        let id = self.jobs.spawn_local(job).id();
+        self.begun.insert(id, begun);
+    }
+
     fn look(&mut self, job: Job) {
-        let (tools, now) = (self.tools.clone(), self.clock.now());
-        self.jobs.spawn_local(async move { work::work(&tools, job, now).await });
+        let tools = self.tools.clone();
+        let begun = Begun::Order {
+            key: job.key.clone(),
+            is_errand: job.is_errand,
+        };
+        self.spawn(begun, async move { work::work(&tools, job).await });
     }
 
     /// A notification that names its order is that order's; what another is about must be asked.
@@ -363,11 +389,12 @@ impl Desk {
     }
 
     fn name(&mut self, taken: Taken, tries: u32) {
-        if !taken.hint().is_trusted() {
+        let is_trusted = taken.hint().is_trusted();
+        if !is_trusted {
             self.untrusted += 1;
         }
         let tools = self.tools.clone();
-        self.jobs.spawn_local(async move {
+        self.spawn(Begun::Hint { is_trusted }, async move {
             let named = work::name(&tools, taken.hint()).await;
             Done::Hint { taken, tries, named }
         });
@@ -376,49 +403,64 @@ impl Desk {
     fn expire(&mut self, expiring: Expiring) {
         // It is told each second until it has happened.
         if self.last_looks.insert(expiring.reference.clone()) {
-            let (tools, now) = (self.tools.clone(), self.clock.now());
-            self.jobs
-                .spawn_local(async move { work::expire(&tools, expiring, now).await });
+            let tools = self.tools.clone();
+            let begun = Begun::LastLook(expiring.reference.clone());
+            self.spawn(begun, async move { work::expire(&tools, expiring).await });
+        }
+    }
+
+    /// Gives back the place that a job had.
+    fn settle(&mut self, id: Id) -> Option<Begun> {
+        let begun = self.begun.remove(&id);
+        match &begun {
+            Some(Begun::Order { is_errand, .. }) => self.errands -= usize::from(*is_errand),
+            Some(Begun::Hint { is_trusted }) => self.untrusted -= usize::from(!is_trusted),
+            Some(Begun::LastLook(reference)) => {
+                self.last_looks.remove(reference);
+            }
+            Some(Begun::Alarm(_)) | None => {}
+        }
+        begun
+    }
+
+    /// What a job did not do that ended badly is to be done by another one. Its notifications come again after a restart.
+    fn mend(&mut self, begun: Option<Begun>) {
+        match begun {
+            Some(Begun::Order { key, .. }) => {
+                let failed = Ended::Failed { unsent: false };
+                self.board.end(&key, &failed, Vec::new(), self.tools.clock.now());
+            }
+            Some(Begun::Alarm(key)) => self.board.tell_later(&key, Instant::now() + limits::AGAIN_LAST),
+            // An order whose time is up is told again each second.
+            Some(Begun::Hint { .. } | Begun::LastLook(_)) | None => {}
         }
     }
 
     async fn end(&mut self, done: Done) {
         match done {
-            Done::Order {
-                key,
-                ended,
-                hints,
-                was_errand,
-            } => {
-                self.errands -= usize::from(was_errand);
+            Done::Order { key, ended, hints } => {
                 match ended {
                     Ended::Looked { .. } => self.metrics.looked.increment(1),
                     Ended::Failed { .. } => self.metrics.failed.increment(1),
                     Ended::NoOrder | Ended::Mute { .. } => {}
                 }
-                self.board.end(&key, &ended, hints, self.clock.now());
+                self.board.end(&key, &ended, hints, self.tools.clock.now());
             }
             Done::Hint { taken, tries, named } => self.named(taken, tries, named).await,
-            Done::Expired(reference) => {
-                self.last_looks.remove(&reference);
-            }
             Done::Untold(key) => self.board.tell_later(&key, Instant::now() + limits::AGAIN_LAST),
-            Done::Aside => {}
+            Done::Expired | Done::Aside => {}
         }
     }
 
     async fn named(&mut self, taken: Taken, tries: u32, named: Result<Named, Failure>) {
         let trusted = taken.hint().is_trusted();
-        if !trusted {
-            self.untrusted -= 1;
-        }
         let again = match named {
             Ok(Named::Order(key)) => return self.board.hint(&key, taken),
             Ok(Named::Nothing) => None,
-            Ok(Named::Unknown) => again_if_unknown(&taken, tries, self.clock.now()),
+            Ok(Named::Unknown) => again_if_unknown(&taken, tries, self.tools.clock.now()),
             Err(Failure::Api(error)) if !error.may_pass() => {
                 debug!(thing = %taken.hint().thing, %error, "a notification told of something that cannot be asked for");
-                again_if_unknown(&taken, tries, self.clock.now())
+                again_if_unknown(&taken, tries, self.tools.clock.now())
             }
             Err(_) => Some(pause(tries + 1)),
         };
@@ -440,6 +482,9 @@ impl Desk {
         let now = Instant::now();
         let mut wake = now + limits::AGAIN_LAST;
         wake = self.board.first_overdue().map_or(wake, |at| wake.min(at));
+        if self.errands < limits::ERRANDS {
+            wake = self.board.first_retry().map_or(wake, |at| wake.min(at));
+        }
         if !self.has_places() {
             return wake;
         }

@@ -7,7 +7,7 @@ use tokio::time::timeout;
 use tracing::{debug, warn};
 
 use super::board::{Ended, Job, Key, Untried, key_of};
-use super::errand::{Left, send, take_off};
+use super::errand::{Before, Left, find, send, take_off};
 use super::look::{Api, IntentNow, known, look};
 use super::{Done, Failure, Named, Tools, refund};
 use crate::clock::Now;
@@ -22,11 +22,12 @@ use crate::limits;
 
 impl Tools {
     /// An account that may be asked about, with how to ask.
-    fn api<'a>(&'a self, account: &'a Account) -> Option<Api<'a>> {
+    fn api<'a>(&'a self, account: &'a Account, is_errand: bool) -> Option<Api<'a>> {
         Some(Api {
             client: &self.client,
             token: account.access_token.as_ref()?,
             budget: &self.budget,
+            is_errand,
         })
     }
 
@@ -61,20 +62,21 @@ impl Tools {
 }
 
 /// Looks at an order and does what is to be done about it.
-pub(super) async fn work(tools: &Tools, job: Job, now: Now) -> Done {
+pub(super) async fn work(tools: &Tools, job: Job) -> Done {
+    let now = tools.clock.now();
     let Job {
         key,
         hints,
         untried,
         lingers,
-        is_errand: was_errand,
+        is_errand,
     } = job;
     let why = Why {
         hints: &hints,
         untried: &untried,
         lingers,
         expires: false,
-        now,
+        is_errand,
     };
     let ended = match attend(tools, &key, &why).await {
         Ok(ended) => ended,
@@ -96,7 +98,6 @@ pub(super) async fn work(tools: &Tools, job: Job, now: Now) -> Done {
         key,
         ended,
         hints: left,
-        was_errand,
     }
 }
 
@@ -117,7 +118,14 @@ struct Why<'a> {
     lingers: bool,
     /// Its time is up.
     expires: bool,
-    now: Now,
+    is_errand: bool,
+}
+
+impl Why<'_> {
+    /// Whether the order is to be brought there.
+    fn sends(&self, order: &Order) -> bool {
+        order.status == Status::Sending && !order.is_canceling() && !self.expires
+    }
 }
 
 async fn attend(tools: &Tools, key: &Key, why: &Why<'_>) -> Result<Ended, Failure> {
@@ -125,34 +133,38 @@ async fn attend(tools: &Tools, key: &Key, why: &Why<'_>) -> Result<Ended, Failur
         return Ok(Ended::NoOrder);
     };
     let account = tools.accounts.get(&order.account);
-    let Some(api) = account.as_ref().and_then(|account| tools.api(account)) else {
+    let api = account.as_ref().and_then(|account| tools.api(account, why.is_errand));
+    let Some(api) = api else {
         tools.awaits_no_token(&order.account)?;
         let refunds_wait = order.refunds_wait();
         return Ok(Ended::Mute { refunds_wait });
     };
-    let order = match order.status {
+    if why.sends(&order) && why.untried.order {
         // There is nothing to be seen of it yet.
-        Status::Sending if why.untried.order && !order.is_canceling() && !why.expires => {
-            let order = send(tools, &api, order, false, why.now.at).await?;
-            let (unknown, lingers) = (false, false);
-            return Ok(Ended::Looked {
-                order,
-                unknown,
-                lingers,
-            });
-        }
-        _ => order,
-    };
+        let order = send(tools, &api, order, Before::Nothing).await?;
+        let (unknown, lingers) = (false, false);
+        return Ok(Ended::Looked {
+            order,
+            unknown,
+            lingers,
+        });
+    }
+    let may_linger = why.lingers || order.status.is_open();
     let left = let_go(tools, &api, &order, why).await?;
+    let before = if why.sends(&order) {
+        find(tools, &api, &order).await?
+    } else {
+        Before::Nothing
+    };
     let (order, unknown) = see(tools, &api, order, why, left).await?;
     // One that may have been paid already must not be put there again.
-    let order = if order.status == Status::Sending && !order.is_canceling() && !why.expires {
-        send(tools, &api, order, true, why.now.at).await?
+    let order = if why.sends(&order) {
+        send(tools, &api, order, before).await?
     } else {
         order
     };
     let order = give_back(tools, &api, order, &why.untried.refunds).await?;
-    let lingers = order.may_linger() && left != Some(Left::Gone);
+    let lingers = may_linger && order.may_linger() && left != Some(Left::Gone);
     Ok(Ended::Looked {
         order,
         unknown,
@@ -252,10 +264,10 @@ async fn give_back(
 }
 
 /// Looks once more at an order whose time is up, and then says so. What is found is told first.
-pub(super) async fn expire(tools: &Tools, expiring: Expiring, now: Now) -> Done {
+pub(super) async fn expire(tools: &Tools, expiring: Expiring) -> Done {
     let Expiring { pos, reference } = expiring;
     let key = key_of(&reference);
-    if timeout(limits::LAST_LOOK, look_until_answered(tools, &key, now))
+    if timeout(limits::LAST_LOOK, look_until_answered(tools, &key))
         .await
         .is_err()
     {
@@ -268,16 +280,16 @@ pub(super) async fn expire(tools: &Tools, expiring: Expiring, now: Now) -> Done 
         // Its timer tells it again.
         debug!(%reference, %denied, "the order has not expired yet");
     }
-    Done::Expired(reference)
+    Done::Expired
 }
 
-async fn look_until_answered(tools: &Tools, key: &Key, now: Now) {
+async fn look_until_answered(tools: &Tools, key: &Key) {
     let why = Why {
         hints: &[],
         untried: &Untried::default(),
         lingers: false,
         expires: true,
-        now,
+        is_errand: false,
     };
     while let Err(failure) = attend(tools, key, &why).await {
         tools.complain(key, &failure);
@@ -311,7 +323,7 @@ async fn say_overdue(tools: &Tools, key: &Key) -> Result<(), Failure> {
 /// Finds out which order a notification is about, where its URL does not say so.
 pub(super) async fn name(tools: &Tools, hint: &Hint) -> Result<Named, Failure> {
     let account = tools.accounts.get(&hint.account);
-    let Some(api) = account.as_ref().and_then(|account| tools.api(account)) else {
+    let Some(api) = account.as_ref().and_then(|account| tools.api(account, false)) else {
         tools.awaits_no_token(&hint.account)?;
         return Ok(Named::Nothing);
     };

@@ -1,5 +1,5 @@
 //! Everything goes wrong at once: notifications are lost, repeated and shuffled, the API fails one call in ten and its
-//! search is behind, and the server is killed every few seconds. Every order must end right all the same.
+//! search is behind, and the server is killed every few seconds. Every order must end right all the same, in each mode.
 
 mod oracle;
 mod till;
@@ -36,8 +36,12 @@ const STALE: Duration = Duration::from_secs(2);
 /// For all to be told once nothing goes wrong any more: what ended is asked for every thirty seconds.
 const SETTLE: Duration = Duration::from_secs(120);
 
+/// An intent lives no longer: one whose name was lost in a broken answer is over by then.
+const INTENT_LIFE: Duration = Duration::from_secs(20);
+
 /// How much there is of it.
 struct Form {
+    mode: &'static str,
     tills: usize,
     orders: u64,
     think: Duration,
@@ -47,10 +51,12 @@ struct Form {
 }
 
 impl Form {
-    fn of_this_run() -> Form {
+    fn of_this_run(mode: &'static str) -> Form {
+        let is_polled = mode == "unattended";
         if long() {
             Form {
-                tills: 500,
+                mode,
+                tills: if is_polled { 500 } else { 250 },
                 orders: 4,
                 think: Duration::from_secs(20),
                 kills: usize::MAX,
@@ -59,7 +65,8 @@ impl Form {
             }
         } else {
             Form {
-                tills: 50,
+                mode,
+                tills: if is_polled { 50 } else { 30 },
                 orders: 2,
                 think: Duration::from_secs(2),
                 kills: 2,
@@ -73,16 +80,33 @@ impl Form {
 
 #[tokio::test]
 async fn in_chaos_every_order_ends_right() {
-    let form = Form::of_this_run();
+    chaos(Form::of_this_run("unattended")).await;
+}
+
+#[tokio::test]
+async fn in_chaos_every_attended_order_ends_right() {
+    chaos(Form::of_this_run("attended")).await;
+}
+
+#[tokio::test]
+async fn in_chaos_every_intent_ends_right() {
+    chaos(Form::of_this_run("intent")).await;
+}
+
+/// One after the other: each keeps the machine busy.
+static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+async fn chaos(form: Form) {
+    let _turn = TURN.lock().await;
     let mut dice = Dice::from_seed();
     let folder = folder();
     let port = steady_port(&mut dice);
-    let sandbox = Arc::new(Sandbox::start(settings(&form, &mut dice)).expect("the sandbox starts"));
+    let sandbox = Arc::new(Sandbox::start(settings(&form, &mut dice, port)).expect("the sandbox starts"));
     configure(folder.path(), port, &form, &sandbox);
     let server = on(folder.path()).start();
     let caller = Caller::new(server.socket.clone());
     let poses: Vec<String> = (1..=form.tills).map(|number| format!("C{number}")).collect();
-    set_up(&sandbox, &caller, &poses, port).await;
+    set_up(&sandbox, &caller, &poses, port, form.mode).await;
 
     // Who hears, who spoils, and who kills.
     let feed = Arc::new(Feed::new(&poses));
@@ -94,13 +118,16 @@ async fn in_chaos_every_order_ends_right() {
     let (spare, spared) = std::sync::mpsc::sync_channel(1);
     let killing = thread::spawn({
         let (path, dice, kills) = (folder.path().to_owned(), dice.fork(), form.kills);
-        move || kill(server, &path, dice, kills, &spared)
+        // Who cancels an intent may wait five seconds to hear that it is undecided; at times it lives that long.
+        let longest = if form.mode == "intent" { 10_000 } else { 4_000 };
+        move || kill(server, &path, dice, (kills, longest), &spared)
     });
 
     let mut trading = JoinSet::new();
     for pos in &poses {
         let till = Till {
             pos: pos.clone(),
+            is_posted: form.mode != "unattended",
             caller: caller.clone(),
             sandbox: sandbox.clone(),
             heard: feed.of_pos(pos),
@@ -122,11 +149,13 @@ async fn in_chaos_every_order_ends_right() {
         .expect("it is waited for")
         .expect("the server started each time");
     say(&format!(
-        "{} orders; killed {kills} times",
-        form.tills as u64 * form.orders
+        "{} orders, {}; killed {kills} times",
+        form.tills as u64 * form.orders,
+        form.mode
     ));
 
     let ended = Ended {
+        mode: form.mode,
         tills,
         caller,
         sandbox: &sandbox,
@@ -164,10 +193,14 @@ fn token(policy: &str, collector: u64) -> String {
     format!("APP_USR-chaos-{policy}-{collector}")
 }
 
-fn settings(form: &Form, dice: &mut Dice) -> Settings {
-    let account = |(policy, collector)| Account::new(&token(policy, collector), "MLA").expect("it ends in a number");
+fn settings(form: &Form, dice: &mut Dice, port: u16) -> Settings {
+    let account = |(policy, collector)| Account {
+        dashboard_url: Some(format!("http://127.0.0.1:{port}/notifications/{policy}")),
+        ..Account::new(&token(policy, collector), "MLA").expect("it ends in a number")
+    };
     Settings {
         accounts: ACCOUNTS.map(account).into(),
+        intent_life: INTENT_LIFE,
         flavour: form.flavour,
         poll_every: Duration::from_millis(200),
         seed: dice.below(u64::MAX),
@@ -211,7 +244,7 @@ fn account(place: usize) -> (&'static str, u64) {
 }
 
 /// Stores and points of sale, at Mercado Pago and here.
-async fn set_up(sandbox: &Sandbox, caller: &Caller, poses: &[String], port: u16) {
+async fn set_up(sandbox: &Sandbox, caller: &Caller, poses: &[String], port: u16, mode: &str) {
     let location = json!({"street_number": "1", "street_name": "S", "city_name": "C", "state_name": "S",
         "latitude": -34.6, "longitude": -58.4});
     for (policy, collector) in ACCOUNTS {
@@ -225,11 +258,15 @@ async fn set_up(sandbox: &Sandbox, caller: &Caller, poses: &[String], port: u16)
     }
     for (place, pos) in poses.iter().enumerate() {
         let (policy, collector) = account(place);
-        let url = format!("http://127.0.0.1:{port}/pay-mp?locationId=here&positionId={pos}");
-        let body =
-            json!({"name": pos, "fixed_amount": true, "external_store_id": policy, "external_id": pos, "url": url});
+        let mut body = json!({"name": pos, "fixed_amount": true, "external_store_id": policy, "external_id": pos});
+        let mut registration = json!({"account": policy, "mode": mode});
+        if mode == "unattended" {
+            body["url"] = format!("http://127.0.0.1:{port}/pay-mp?locationId=here&positionId={pos}").into();
+            registration["keys"] = json!({"locationId": "here", "positionId": pos});
+        } else {
+            registration["external_store_id"] = policy.into();
+        }
         at_mercado_pago(sandbox, (policy, collector), "/pos", &body);
-        let registration = json!({"keys": {"locationId": "here", "positionId": pos}, "account": policy});
         let answer = caller.ask("PUT", &format!("/v1/pos/{pos}"), &registration).await;
         assert_eq!(answer.status, 201, "{answer:?}");
     }
@@ -277,10 +314,16 @@ struct Killed {
 }
 
 /// Kills the server every few seconds and starts it at once again, until nobody wants that any more.
-fn kill(mut server: Server, folder: &Path, mut dice: Dice, most: usize, spared: &Receiver<()>) -> Killed {
+fn kill(
+    mut server: Server,
+    folder: &Path,
+    mut dice: Dice,
+    (most, longest): (usize, u64),
+    spared: &Receiver<()>,
+) -> Killed {
     let (mut kills, mut log) = (0, String::new());
     while kills < most {
-        let wait = Duration::from_millis(2_000 + dice.below(2_000));
+        let wait = Duration::from_millis(2_000 + dice.below(longest - 2_000));
         if spared.recv_timeout(wait) != Err(RecvTimeoutError::Timeout) {
             break;
         }
@@ -381,6 +424,7 @@ async fn same_feed(events: &[Value], heard: impl Fn() -> Vec<Value>, how: &str) 
 // --- the end ------------------------------------------------------------------------------------------------------
 
 struct Ended<'a> {
+    mode: &'static str,
     tills: Vec<Till>,
     caller: Caller,
     sandbox: &'a Sandbox,
@@ -396,6 +440,9 @@ struct Evidence {
 struct Truth {
     merchant_orders: Vec<surtidor::sandbox::MerchantOrder>,
     payments: Vec<surtidor::sandbox::Payment>,
+    placed: Vec<surtidor::sandbox::Placed>,
+    /// A customer would be shown it now.
+    stands: bool,
 }
 
 impl Ended<'_> {
@@ -432,19 +479,17 @@ impl Ended<'_> {
 
     async fn gather(&self) -> Evidence {
         let mut truth = BTreeMap::new();
-        for deal in self.tills.iter().flat_map(|till| &till.deals) {
-            let asked = (
-                self.sandbox.merchant_orders(&deal.reference).await,
-                self.sandbox.payments(&deal.reference).await,
-            );
-            let (merchant_orders, payments) = (asked.0.expect("it answers"), asked.1.expect("it answers"));
-            truth.insert(
-                deal.reference.clone(),
-                Truth {
-                    merchant_orders,
-                    payments,
-                },
-            );
+        for till in &self.tills {
+            let standing = self.sandbox.standing(&till.pos).await.expect("it answers");
+            for reference in till.deals.iter().map(|deal| &deal.reference) {
+                let known = Truth {
+                    merchant_orders: self.sandbox.merchant_orders(reference).await.expect("it answers"),
+                    payments: self.sandbox.payments(reference).await.expect("it answers"),
+                    placed: self.sandbox.placed(reference).await.expect("it answers"),
+                    stands: standing.as_ref() == Some(reference),
+                };
+                truth.insert(reference.clone(), known);
+            }
         }
         let events = self.events().await;
         Evidence {
@@ -498,6 +543,9 @@ impl Ended<'_> {
                 let case = Case {
                     merchant_orders: &truth.merchant_orders,
                     payments: &truth.payments,
+                    mode: self.mode,
+                    placed: &truth.placed,
+                    stands: truth.stands,
                     was_blind: is_blind(reference),
                     ..Case::new(deal, account(place).0, view, events)
                 };

@@ -28,6 +28,7 @@ mod provision;
 mod readme;
 mod sandbox;
 mod slow;
+mod slow_pos;
 mod support;
 mod tidy;
 mod torture;

@@ -1,15 +1,18 @@
 //! Orders that we put at Mercado Pago: in the attended model and as intents, each the same to the controller.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use surtidor::domain::command::Command;
 use surtidor::domain::id::IntentId;
 use surtidor::domain::order::CancelReason;
 use surtidor::domain::text::Text;
-use surtidor::sandbox::{Chance, Faults, Status};
+use surtidor::sandbox::{Chance, Faults, Settings, Status};
+use tokio::time::Instant;
 
 use crate::support::golden::{golden, timeless};
 use crate::support::learn::reference;
-use crate::support::market::Market;
+use crate::support::market::{Market, hurried};
 use crate::support::station::{Feed, Setup, Station, order};
 use crate::support::{NOBODY, api};
 
@@ -154,7 +157,7 @@ async fn what_is_not_there_in_time_is_canceled_before_that_is_said() {
     for mode in MODES {
         let (market, mut feed) = market(mode).await;
         let faults = Faults {
-            slow: std::time::Duration::from_secs(3),
+            slow: Duration::from_secs(3),
             ..Faults::default()
         };
         market.sandbox.set_faults(faults).await.expect("it runs");
@@ -242,6 +245,113 @@ async fn an_intent_whose_payment_is_rejected_is_over() {
     let rejected = market.stand_at("PUMP4").await.attempt(Status::Rejected, None).await;
     assert_eq!(feed.until("payment_rejected").await.data["payment"], rejected.id);
     assert_eq!(feed.until("order_canceled").await.data["reason"], "not_paid");
+}
+
+/// A market of the mode in which the next calls are answered by nobody, although they are done.
+async fn mute(mode: &str, calls: u32, more: Faults) -> (Market, Feed) {
+    let settings = Settings {
+        intent_life: Duration::from_secs(4),
+        ..hurried()
+    };
+    let market = Market::with(settings, "").await;
+    market.register_at("PUMP4", mode).await;
+    let feed = market.feed().await;
+    let faults = Faults {
+        cut_after: Chance::next(calls),
+        ..more
+    };
+    market.sandbox.set_faults(faults).await.expect("it runs");
+    (market, feed)
+}
+
+async fn placed(market: &Market, reference: &str) -> usize {
+    market.sandbox.placed(reference).await.expect("it answers").len()
+}
+
+#[tokio::test]
+async fn what_is_there_although_nobody_said_so_is_not_put_there_again() {
+    for mode in MODES {
+        let (market, mut feed) = mute(mode, 1, Faults::default()).await;
+        let begun = Instant::now();
+        let sent = sent(&market, &mut feed, "T-1", "100").await;
+        assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+        assert_eq!(sent["intent"], Value::Null, "its name is lost");
+        assert_eq!(placed(&market, "T-1").await, 1, "{mode}");
+        market.stand_at("PUMP4").await.pay().await;
+        feed.until("order_paid").await;
+        market.no_violations().await;
+    }
+}
+
+#[tokio::test]
+async fn what_was_paid_before_anybody_heard_of_it_is_not_put_there_again() {
+    let behind = Faults {
+        lose: Chance::one_in(1),
+        stale: Duration::from_secs(2),
+        ..Faults::default()
+    };
+    let (market, mut feed) = mute("attended", 1, behind).await;
+    market.push("PUMP4", "T-1", "100").await;
+    market.stand_at("PUMP4").await.pay().await;
+    feed.until("order_paid").await;
+    assert_eq!(placed(&market, "T-1").await, 1);
+}
+
+#[tokio::test]
+async fn an_intent_whose_name_is_lost_is_known_by_its_end() {
+    let (market, mut feed) = mute("intent", 1, Faults::default()).await;
+    let sent_first = sent(&market, &mut feed, "T-1", "100").await;
+    assert_eq!(sent_first["intent"], Value::Null, "its name is lost");
+    // Nobody can cancel it; the next order is told so, and the notification of its end names it.
+    assert_eq!(market.station.cancel("PUMP4").await, 204);
+    let canceled = feed.until("order_canceled").await.data;
+    assert_eq!(canceled["external_reference"], "T-1");
+    let placed = market.sandbox.placed("T-1").await.expect("it answers");
+    let states: Vec<_> = placed
+        .iter()
+        .flat_map(|placed| &placed.intent)
+        .map(|intent| intent.status)
+        .collect();
+    assert_eq!(states, ["EXPIRED"]);
+    sent(&market, &mut feed, "T-2", "100").await;
+}
+
+#[tokio::test]
+async fn what_may_be_an_earlier_one_is_not_told_to_be_there() {
+    let (market, mut feed) = mute("intent", 1, Faults::default()).await;
+    let order = json!({"external_reference": "T-1", "amount": 7, "title": "S", "expires_in_seconds": 2});
+    assert_eq!(market.station.push("PUMP4", &order).await, 201);
+    feed.until("order_expired").await;
+    // The first is there for two seconds more. That the second is refused because of it nobody is told.
+    let faults = Faults {
+        cut_after: Chance::next(2),
+        ..Faults::default()
+    };
+    market.sandbox.set_faults(faults).await.expect("it runs");
+    market.push("PUMP4", "T-2", "100").await;
+    let sent = feed.until("order_sent").await.data;
+    assert_eq!(sent["external_reference"], "T-2");
+    assert!(
+        sent["intent"].is_string(),
+        "its own, made after the first was over: {sent}"
+    );
+    assert_eq!(placed(&market, "T-2").await, 1);
+}
+
+#[tokio::test]
+async fn a_cancel_that_fails_at_first_is_tried_again_at_once() {
+    for mode in MODES {
+        let (market, mut feed) = market(mode).await;
+        sent(&market, &mut feed, "T-1", "100").await;
+        // All tries of one call.
+        let faults = Faults {
+            broken: Chance::next(3),
+            ..Faults::default()
+        };
+        market.sandbox.set_faults(faults).await.expect("it runs");
+        assert_eq!(market.station.cancel("PUMP4").await, 204, "{mode}");
+        assert_eq!(market.sandbox.standing("PUMP4").await.expect("a place"), None);
+    }
 }
 
 #[tokio::test]

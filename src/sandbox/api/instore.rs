@@ -52,10 +52,9 @@ pub fn put(call: &Call<'_>) -> Answered {
     let expires = expires(&body, now)?;
     let pos = pos(call, 8, Some(6))?;
     let mut world = call.sim.world.borrow_mut();
-    // What stood there before is replaced without a word.
-    if let Some(pos) = world.pos.get_mut(&pos) {
-        pos.standing = Some(Standing::Order { order, body, expires });
-    }
+    world.place_room()?;
+    let reference = order.reference.clone();
+    world.place(pos, &reference, Standing::Order { order, body, expires }, now);
     Ok(Reply::Nothing)
 }
 

@@ -1,6 +1,10 @@
 //! Intents: the Instore API (`protocol.md`, 6).
 
+use std::rc::Rc;
+
 use rust_decimal::Decimal;
+use tokio::task::spawn_local;
+use tokio::time::sleep;
 
 use super::{Answered, Call, Refusal, refusal};
 use crate::sandbox::json::{Json, object};
@@ -9,6 +13,7 @@ use crate::sandbox::order::{Item, Order};
 use crate::sandbox::poll;
 use crate::sandbox::serve::Reply;
 use crate::sandbox::shape::{Kind, Shape, faults};
+use crate::sandbox::simulator::Simulator;
 use crate::sandbox::world::{Intent, Standing};
 
 const OPERATION: Shape = &[
@@ -62,7 +67,7 @@ pub fn create(call: &Call<'_>) -> Answered {
     let modes = modes(&body)?;
     let order = order(&body)?;
     let mut world = call.sim.world.borrow_mut();
-    world.intent_room()?;
+    world.place_room()?;
     let pos = world.pos_by_name(Some(call.account.collector), call.segment(6));
     let pos = pos
         .ok_or_else(|| refusal(404, "pos_not_found", "no such point of sale"))?
@@ -86,13 +91,21 @@ pub fn create(call: &Call<'_>) -> Answered {
             .contains(&"DYNAMIC")
             .then(|| format!("00020101021143650016com.mercadolibre0201306{id}5204000053030325802AR6304")),
         result: None,
+        ended: None,
     };
     let answer = json(&intent);
-    if let Some(pos) = world.pos.get_mut(&pos) {
-        pos.standing = Some(Standing::Intent(id.clone()));
-    }
-    world.intents.insert(id, intent);
+    let reference = intent.order.reference.clone();
+    world.place(pos, &reference, Standing::Intent(id.clone()), call.sim.now());
+    world.intents.insert(id.clone(), intent);
+    spawn_local(expire(call.sim.clone(), id));
     Ok(Reply::Json(201, answer))
+}
+
+async fn expire(sim: Rc<Simulator>, id: String) {
+    sleep(sim.settings.intent_life).await;
+    if sim.world.borrow_mut().end_intent(&id, "EXPIRED", sim.now()) {
+        notify::intent(&sim, &id);
+    }
 }
 
 pub fn get(call: &Call<'_>) -> Answered {
@@ -102,17 +115,13 @@ pub fn get(call: &Call<'_>) -> Answered {
 /// Only what is open can be cancelled.
 pub fn cancel(call: &Call<'_>) -> Answered {
     let intent = known(call)?;
-    if intent.status != "OPENED" {
-        return Err(refusal(409, "Conflict", "the intent is not open any more"));
-    }
+    if !call
+        .sim
+        .world
+        .borrow_mut()
+        .end_intent(&intent.id, "CANCELED", call.sim.now())
     {
-        let mut world = call.sim.world.borrow_mut();
-        if let Some(intent) = world.intents.get_mut(&intent.id) {
-            intent.status = "CANCELED";
-        }
-        if let Some(pos) = world.pos.get_mut(&intent.pos) {
-            pos.standing = None;
-        }
+        return Err(refusal(409, "Conflict", "the intent is not open any more"));
     }
     notify::intent(call.sim, &intent.id);
     Ok(Reply::Nothing)

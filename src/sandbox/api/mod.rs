@@ -9,6 +9,7 @@ mod search;
 mod stores;
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use hyper::header::AUTHORIZATION;
 use hyper::http::request::Parts;
@@ -93,7 +94,7 @@ pub async fn answer(sim: &Rc<Simulator>, head: &Parts, body: &[u8]) -> Reply {
     };
     *sim.journal.borrow_mut().calls.entry(pattern).or_default() += 1;
     let begun = sim.now();
-    let slow = sim.faults.borrow().slow;
+    let slow = slowness(sim, head, &path);
     if !slow.is_zero() {
         sleep(slow).await;
     }
@@ -118,6 +119,26 @@ pub async fn answer(sim: &Rc<Simulator>, head: &Parts, body: &[u8]) -> Reply {
     ];
     sim.tell("call", object(facts));
     reply
+}
+
+/// By how much this call's answer is later.
+fn slowness(sim: &Simulator, head: &Parts, path: &[&str]) -> Duration {
+    let faults = sim.faults.borrow();
+    let is_slow = |name: &str| name.starts_with(&faults.slow_for);
+    let world = sim.world.borrow();
+    // An intent's name says nothing of its order.
+    let of_intent = |id: &str| {
+        world
+            .intents
+            .get(id)
+            .is_some_and(|known| is_slow(&known.order.reference))
+    };
+    let asked = || query(head.uri.query().unwrap_or_default());
+    if path.iter().any(|name| is_slow(name) || of_intent(name)) || asked().iter().any(|(_, value)| is_slow(value)) {
+        faults.slow
+    } else {
+        Duration::ZERO
+    }
 }
 
 /// 0 for none.

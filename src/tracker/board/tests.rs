@@ -1,8 +1,11 @@
 use super::*;
-use crate::domain::id::{PosId, Rev};
+use crate::domain::account::LatePayment;
+use crate::domain::id::{AccountId, ExternalPosId, PosId, Rev};
 use crate::domain::money::{Currency, Money};
 use crate::domain::order::Facts;
 use crate::domain::payment::{Cause, Refund, RefundState};
+use crate::domain::posted::Way;
+use crate::domain::tests::world::{content, payee};
 
 /// A board, and a clock that the test moves.
 struct Desk {
@@ -170,6 +173,102 @@ fn a_refund_is_urgent_and_known_to_be_untried_once() {
     desk.end(1, job, &Ended::Failed { unsent: false });
     assert!(desk.board.has_urgent(), "but then at once");
     assert_eq!(desk.board.next_urgent().expect("at once").untried.refunds, [1]);
+}
+
+/// An order on its way to Mercado Pago, as an intent.
+fn sending(desk: &Desk, reference: &str) -> Order {
+    let order = Order::new(
+        Reference::parse(reference).expect("a reference"),
+        PosId::parse("P").expect("a name"),
+        AccountId::parse("main").expect("a name"),
+        payee(),
+        content("100"),
+        LatePayment::Report,
+        desk.now().at,
+    );
+    let pos = ExternalPosId::parse("P").expect("a name");
+    order.to_post(Way::Intent { pos })
+}
+
+#[test]
+fn what_is_on_its_way_is_tried_again_without_waiting_for_the_schedule() {
+    let mut desk = Desk::new();
+    let order = Arc::new(sending(&desk, "A"));
+    desk.happens(0, Event::OrderReady(order.clone()));
+    let mut waits = Vec::new();
+    for unsent in [true, true, false, false, false, false] {
+        let job = desk.board.next_errand(desk.instant()).expect("it is due");
+        assert!(job.is_errand);
+        assert_eq!(job.untried.order, waits.len() < 3, "nobody was told of it until then");
+        desk.end(desk.seconds, job, &Ended::Failed { unsent });
+        assert_eq!(desk.due(), None, "it waits for no look's credit");
+        let retry = desk.board.first_retry().expect("it is tried again");
+        let retry = retry.duration_since(Instant::from_std(desk.begun)).as_secs();
+        waits.push(retry - desk.seconds);
+        assert!(desk.board.next_errand(desk.instant()).is_none());
+        desk.seconds = retry;
+    }
+    assert_eq!(waits, [1, 2, 4, 8, 10, 10]);
+    let job = desk.board.next_errand(desk.instant()).expect("it is due");
+    let ready = Order {
+        status: Status::Ready,
+        ..Order::clone(&order)
+    };
+    let looked = Ended::Looked {
+        order: Arc::new(ready),
+        unknown: false,
+        lingers: false,
+    };
+    desk.end(desk.seconds, job, &looked);
+    assert_eq!(desk.board.first_retry(), None);
+    assert_eq!(
+        desk.due(),
+        Some(desk.seconds + 10),
+        "it is there, and looked at as any other"
+    );
+}
+
+#[test]
+fn what_ends_while_a_job_is_at_it_is_taken_off() {
+    let mut desk = Desk::new();
+    let order = Arc::new(sending(&desk, "A"));
+    desk.happens(0, Event::OrderReady(order.clone()));
+    let job = desk.board.next_errand(desk.instant()).expect("at once");
+    desk.happens(1, Event::OrderReplaced(facts("A")));
+    assert!(
+        desk.board.next_errand(desk.instant()).is_none(),
+        "not while a job is at it"
+    );
+    // The job saw it as it was before.
+    desk.end(
+        1,
+        job,
+        &Ended::Looked {
+            order: order.clone(),
+            unknown: false,
+            lingers: false,
+        },
+    );
+    let job = desk.board.next_errand(desk.instant()).expect("at once");
+    assert!(job.lingers);
+    desk.end(1, job, &Ended::Failed { unsent: false });
+    desk.seconds = 2;
+    let job = desk.board.next_errand(desk.instant()).expect("soon again");
+    assert!(job.lingers);
+    let ended = Order {
+        status: Status::Replaced,
+        ended_at: Some(desk.now().at),
+        ..Order::clone(&order)
+    };
+    let looked = Ended::Looked {
+        order: Arc::new(ended),
+        unknown: false,
+        lingers: false,
+    };
+    desk.end(2, job, &looked);
+    desk.seconds = 40;
+    let job = desk.board.next_due(desk.instant()).expect("late money is looked for");
+    assert!(!job.lingers, "it is off");
 }
 
 #[test]

@@ -2,7 +2,8 @@
 //!
 //! Customers scan and pay copies of orders whenever they like, controllers push, cancel, replace and vanish, the bank takes
 //! money back, looks at the API are told late or get lost in a crash, and refunds are made although nobody hears of it.
-//! Whatever the interleaving, in the end no money may be kept by accident, and no product released for nothing.
+//! Orders that are put at Mercado Pago come there or are refused, and are taken off, and what came of it is recorded late
+//! or never. Whatever the interleaving, in the end no money may be kept by accident, and no product released for nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,8 +12,9 @@ use rust_decimal::Decimal;
 use crate::domain::account::LatePayment;
 use crate::domain::command::{Action, Command, Event};
 use crate::domain::id::{PosId, Reference, Timestamp};
-use crate::domain::order::{Order, Status};
+use crate::domain::order::{CancelReason, Order, Status};
 use crate::domain::payment::{Cause, Findings, RefundState};
+use crate::domain::pos::Mode;
 use crate::domain::tests::world::{World, payee, pos_id, reference, replay};
 use crate::mercadopago::{self, MerchantOrder, MerchantOrderStatus, PaymentOfOrder, PaymentStatus};
 use crate::tracker::verdict::{about, findings, questions};
@@ -140,6 +142,11 @@ struct Simulation {
     refunds: BTreeMap<(String, u32), u64>,
     /// What was learnt of an order, and is told the rules some time later, or never.
     told_later: Vec<(Reference, Findings)>,
+    /// What stands on a POS at Mercado Pago; and all that ever did.
+    places: BTreeMap<PosId, Reference>,
+    placed: BTreeSet<Reference>,
+    /// What a call came to that brought an order there or took it off. It is recorded some time later, or never.
+    recorded_later: Vec<(Reference, String)>,
     next: u64,
 }
 
@@ -151,7 +158,8 @@ impl Simulation {
         let mut world = World::new(policy);
         let poses: Vec<PosId> = ["P", "Q"].map(pos_id).into();
         for pos in &poses {
-            let register = world.read(pos, "register");
+            let mode = dice.of(&Mode::ALL).expect("three");
+            let register = world.read(pos, &format!("register {}", mode.as_str()));
             world.apply(pos, &register).expect("a new POS");
         }
         Simulation {
@@ -162,6 +170,9 @@ impl Simulation {
             scans: Vec::new(),
             refunds: BTreeMap::new(),
             told_later: Vec::new(),
+            places: BTreeMap::new(),
+            placed: BTreeSet::new(),
+            recorded_later: Vec::new(),
             next: 1,
         }
     }
@@ -173,7 +184,7 @@ impl Simulation {
 
     fn step(&mut self) {
         self.world.now = self.world.now.plus_seconds(1);
-        match self.dice.up_to(14) {
+        match self.dice.up_to(19) {
             0 | 1 => self.push(),
             2 => self.say("cancel"),
             3 => self.end_one(),
@@ -182,6 +193,9 @@ impl Simulation {
             9 => self.take_back(),
             10 | 11 => self.look(),
             12 => self.tell(),
+            13 | 14 => self.send(),
+            15 => self.take_off(),
+            16 => self.record(),
             _ => match self.dice.up_to(4) {
                 0 => self.crash(),
                 1 => self.deliver(),
@@ -241,9 +255,11 @@ impl Simulation {
     /// A telephone takes a copy of what is offered. That it was shown may get lost.
     fn scan(&mut self) {
         let pos = self.dice.of(&self.poses).expect("two").clone();
-        let Some(order) = self.world.state(&pos).and_then(|pos| pos.open) else {
-            return;
+        let offered = match self.mode(&pos) {
+            Mode::Unattended => self.world.state(&pos).and_then(|pos| pos.open),
+            _ => self.places.get(&pos).map(|there| self.known(there).into()),
         };
+        let Some(order) = offered else { return };
         let id = self.number();
         self.scans.push(Scan {
             id,
@@ -251,8 +267,91 @@ impl Simulation {
             amount: order.amount().amount(),
             payments: Vec::new(),
         });
-        if !self.dice.one_in(5) {
+        if order.mode() == Mode::Unattended && !self.dice.one_in(5) {
             self.say_of(&order.reference, &format!("shown {}", order.reference));
+        }
+    }
+
+    fn mode(&self, pos: &PosId) -> Mode {
+        self.world
+            .state(pos)
+            .map_or(Mode::Unattended, |pos| pos.registration.mode)
+    }
+
+    fn known(&self, reference: &Reference) -> Order {
+        self.world.order(reference).expect("it was pushed").clone()
+    }
+
+    /// Brings an open order to Mercado Pago, where it may be already: then the money is looked for first.
+    fn send(&mut self) {
+        let pos = self.dice.of(&self.poses).expect("two").clone();
+        let is_sent = |order: &Order| order.status == Status::Sending && !order.is_canceling();
+        let open = |simulation: &Simulation| simulation.world.state(&pos).and_then(|pos| pos.open);
+        let Some(order) = open(self).filter(|order| is_sent(order)) else {
+            return;
+        };
+        let reference = order.reference.clone();
+        // One call at a time for one order.
+        if self.recorded_later.iter().any(|(of, _)| *of == reference) {
+            return;
+        }
+        if self.placed.contains(&reference) && self.places.get(&pos) != Some(&reference) {
+            let seen = self.seen(&reference, false);
+            self.settle(&reference, seen);
+            if !open(self).is_some_and(|order| is_sent(&order)) {
+                return;
+            }
+        }
+        let is_refused = self.dice.one_in(8) && !self.placed.contains(&reference);
+        let is_queued = order.mode() == Mode::Intent && self.places.get(&pos).is_some_and(|there| *there != reference);
+        let said = if is_refused || is_queued {
+            format!("reject {reference} no")
+        } else {
+            self.places.insert(pos, reference.clone());
+            self.placed.insert(reference.clone());
+            match order.mode() {
+                Mode::Intent => format!("sent {reference} as i-{reference}"),
+                _ => format!("sent {reference}"),
+            }
+        };
+        self.heard_perhaps(&reference, said);
+    }
+
+    /// Takes one off that is to be canceled, that has ended, or, if it is an intent, that is over by itself.
+    fn take_off(&mut self) {
+        let Some(reference) = self.any_order() else { return };
+        let order = self.known(&reference);
+        let is_there = self.places.get(&order.pos) == Some(&reference);
+        let is_over = order.mode() == Mode::Intent && order.status == Status::Ready && !is_there;
+        if order.posted.is_none() || !(order.is_canceling() || !order.status.is_open() || is_over) {
+            return;
+        }
+        if is_there {
+            self.places.remove(&order.pos);
+        }
+        let behind = self.dice.one_in(4);
+        let seen = self.seen(&reference, behind);
+        self.settle(&reference, seen);
+        if order.status.is_open() {
+            let why = if order.is_canceling() { "" } else { " there" };
+            self.heard_perhaps(&reference, format!("withdraw {reference}{why}"));
+        }
+    }
+
+    /// What an answer said is recorded at once, or later, or it got lost.
+    fn heard_perhaps(&mut self, reference: &Reference, said: String) {
+        match self.dice.up_to(4) {
+            0 => {}
+            1 => self.recorded_later.push((reference.clone(), said)),
+            _ => self.say_of(reference, &said),
+        }
+    }
+
+    fn record(&mut self) {
+        if !self.recorded_later.is_empty() {
+            let place = self.dice.up_to(self.recorded_later.len());
+            let (reference, said) = self.recorded_later.swap_remove(place);
+            self.say_of(&reference, &said);
         }
     }
 
@@ -279,6 +378,13 @@ impl Simulation {
             refunded: Decimal::ZERO,
             approved: !rejected,
         });
+        let (of, is_closed) = (scan.reference.clone(), scan.is_closed());
+        // Whoever pays frees the place; an intent is over however that ends.
+        let order = self.known(&reference(&of));
+        let frees = is_closed || order.mode() == Mode::Intent;
+        if frees && self.places.get(&order.pos) == Some(&order.reference) {
+            self.places.remove(&order.pos);
+        }
     }
 
     /// The bank, or the merchant at Mercado Pago itself.
@@ -393,6 +499,7 @@ impl Simulation {
     /// All that was not written down is gone; what was gives the same state again.
     fn crash(&mut self) {
         self.told_later.clear();
+        self.recorded_later.clear();
         let (pos, orders) = replay(&self.world.history);
         assert_eq!(orders, self.world.orders, "the orders, from the log");
         self.world.pos = pos;
@@ -402,6 +509,10 @@ impl Simulation {
     fn come_to_rest(&mut self) {
         for reference in self.references.clone() {
             self.say_of(&reference, &format!("expire {reference}"));
+        }
+        for reference in self.references.clone() {
+            assert!(!self.known(&reference).status.is_open(), "{reference} is open");
+            self.places.retain(|_, there| *there != reference);
         }
         for _ in 0..100 {
             let before = self.world.history.len();
@@ -424,6 +535,7 @@ impl Simulation {
             let order = self.world.order(reference).expect("it was pushed");
             self.every_payment_is_known(order);
             self.each_is_told_once(order);
+            self.each_ends_once(order);
             self.nothing_is_kept_by_accident(order);
         }
     }
@@ -488,6 +600,40 @@ impl Simulation {
         assert!(kept.is_disjoint(&late), "given back and kept: {kept:?} {late:?}");
     }
 
+    /// What was refused nobody could pay; and what is there is told once, and before the end.
+    fn each_ends_once(&self, order: &Order) {
+        let (mut ends, mut sent, mut is_wanted_off) = (0, 0, false);
+        let own = |event: &&Event| event.reference() == Some(&order.reference);
+        for event in self.world.history.iter().map(|(_, event, _)| event).filter(own) {
+            match event {
+                Event::OrderPaid { late, .. } => ends += i32::from(!late),
+                Event::OrderCanceled { .. }
+                | Event::OrderReplaced(_)
+                | Event::OrderExpired(_)
+                | Event::OrderRejected { .. } => ends += 1,
+                Event::OrderSent { .. } => {
+                    assert_eq!((ends, sent), (0, 0), "{} is told to be there", order.reference);
+                    sent += 1;
+                }
+                Event::CancelAsked { .. } => {
+                    assert!(!is_wanted_off, "{} is to be canceled twice", order.reference);
+                    is_wanted_off = true;
+                }
+                _ => {}
+            }
+        }
+        let is_refused = order.status == Status::Rejected;
+        assert!(!(is_refused && is_wanted_off), "{} was to be canceled", order.reference);
+        assert_eq!(ends, 1, "{} ended so often", order.reference);
+        if is_refused {
+            assert!(
+                !self.placed.contains(&order.reference),
+                "{} could be paid",
+                order.reference
+            );
+        }
+    }
+
     fn nothing_is_kept_by_accident(&self, order: &Order) {
         let left: Decimal = self.payments_of(order).map(Paid::left).sum();
         // A refund that could not be made was told as such.
@@ -502,7 +648,7 @@ impl Simulation {
             (_, LatePayment::Report) => return,
             (Status::Paid, _) => order.amount().amount(),
             // What was paid with another wallet too goes back; short money under `accept` is told.
-            (_, LatePayment::Accept) if order.canceled_for.is_none() => return,
+            (_, LatePayment::Accept) if order.canceled_for != Some(CancelReason::PaidElsewhere) => return,
             _ => Decimal::ZERO,
         };
         assert!(left <= most, "{left} is kept of {} {:?}", order.reference, order.status);

@@ -26,6 +26,8 @@ pub struct Deal {
     pub amount: Decimal,
     /// It was told that the order is canceled.
     pub canceled: bool,
+    /// It was told that nobody knows yet whether it is.
+    pub undecided: bool,
     pub paid_elsewhere: bool,
     pub replaced: bool,
     pub reported: bool,
@@ -72,6 +74,8 @@ const PLAYS: [(u64, Play); 12] = [
 
 pub struct Till {
     pub pos: String,
+    /// Its orders are put at Mercado Pago.
+    pub is_posted: bool,
     pub caller: Caller,
     pub sandbox: Arc<Sandbox>,
     /// What the feed has told of this POS.
@@ -95,6 +99,8 @@ impl Till {
             };
             let seconds = match play {
                 Play::PayAroundExpiry | Play::Nobody | Play::Short | Play::PartsApart => 3 + self.dice.below(6),
+                // One that is to be canceled, and whose intent's name and end are both lost, ends only then.
+                _ if self.is_posted => 60,
                 _ => 300,
             };
             self.push(seconds, late.is_some()).await;
@@ -203,12 +209,15 @@ impl Till {
     /// None: the order ended before anybody saw it.
     async fn scan(&mut self) -> Option<u64> {
         let place = Place::Pos(self.pos.clone());
-        let scan = self.sandbox.scan(place).await.expect("a place");
+        let mut scan = self.sandbox.scan(place.clone()).await.expect("a place");
         let begun = Instant::now();
         loop {
             let seen = self.sandbox.scanned(scan).await.expect("a scan");
-            if matches!(seen.screen, Screen::Order(_)) {
-                return Some(scan);
+            match seen.screen {
+                Screen::Order(_) if seen.last == self.reference() => return Some(scan),
+                // An intent of the order before, which nobody could cancel: its price is not what is asked.
+                Screen::Order(_) => scan = self.sandbox.scan(place.clone()).await.expect("a place"),
+                Screen::Waiting | Screen::Over => {}
             }
             if self.heard.borrow().iter().any(|event| self.ends(event)) {
                 self.sandbox.leave(scan).await.expect("a scan");
@@ -302,9 +311,11 @@ impl Till {
         let reason = if elsewhere { "?reason=paid_elsewhere" } else { "" };
         let path = format!("/v1/pos/{}/order{reason}", self.pos);
         let answer = self.caller.ask("DELETE", &path, &Value::Null).await;
+        let is_posted = self.is_posted;
         let deal = self.deal();
         match answer.status {
             204 => (deal.canceled, deal.paid_elsewhere) = (true, elsewhere),
+            202 if is_posted => (deal.undecided, deal.paid_elsewhere) = (true, elsewhere),
             // Paid or expired before.
             409 | 404 => {}
             _ => panic!("{}: {answer:?}", deal.reference),
@@ -327,7 +338,13 @@ impl Till {
     }
 
     fn ends(&self, event: &Value) -> bool {
-        let ends = ["order_paid", "order_canceled", "order_replaced", "order_expired"];
+        let ends = [
+            "order_paid",
+            "order_canceled",
+            "order_replaced",
+            "order_expired",
+            "order_rejected",
+        ];
         text(event, "external_reference") == self.reference() && ends.contains(&text(event, "type"))
     }
 

@@ -148,6 +148,39 @@ async fn a_stale_search_does_not_show_what_is_new() {
 }
 
 #[tokio::test]
+async fn calls_about_some_points_of_sale_are_slow() {
+    let desk = Desk::start();
+    for pos in ["SLOW1", "QUICK1"] {
+        desk.pos(pos, "").await;
+    }
+    let slow = Duration::from_millis(300);
+    let faults = json!({"slow_ms": 300, "slow_for": "SLOW"}).to_string();
+    assert_eq!(
+        desk.call("POST", "/sandbox/faults", &faults).await.json()["slow_for"],
+        "SLOW"
+    );
+    let took = async |method: &str, target: &str, body: &str| {
+        let begun = tokio::time::Instant::now();
+        let reply = desk.call(method, target, body).await;
+        (reply, begun.elapsed())
+    };
+    for (pos, is_slow) in [("SLOW1", true), ("QUICK1", false)] {
+        let target = format!("/instore-api/integrations/v1/intents/qr/pos/{pos}");
+        let body = format!(
+            r#"{{"description":"S","external_reference":"{pos}-1","operations":[{{"type":"PURCHASE","amount":"5.00"}}]}}"#
+        );
+        let (made, took_to_make) = took("POST", &target, &body).await;
+        let intent = made.json()["id"].as_str().unwrap().to_owned();
+        let (_, took_to_read) = took("GET", &format!("/instore-api/integrations/v1/intents/{intent}/qr"), "").await;
+        let search = format!("/merchant_orders/search?external_reference={pos}-1");
+        let (_, took_to_search) = took("GET", &search, "").await;
+        for took in [took_to_make, took_to_read, took_to_search] {
+            assert_eq!(took >= slow, is_slow, "{pos}: {took:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn the_same_seed_spoils_the_same_calls() {
     let run = async |seed| {
         let faults = Faults {

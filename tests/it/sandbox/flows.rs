@@ -402,6 +402,31 @@ async fn an_intent_is_closed_by_its_payment_and_told_once() {
 }
 
 #[tokio::test]
+async fn an_intent_that_nobody_pays_expires_and_is_told_of() {
+    let mut merchant = Merchant::start().await;
+    let desk = Desk::with(Settings {
+        dashboard_url: Some(merchant.url("/notifications/test")),
+        intent_life: Duration::from_millis(50),
+        ..Settings::default()
+    });
+    desk.pos("PUMP4", "").await;
+    let intents = "/instore-api/integrations/v1/intents/qr/pos/PUMP4";
+    let body = r#"{"description":"S","external_reference":"T-7","operations":[{"type":"PURCHASE","amount":"5.00"}]}"#;
+    let made = desk.call("POST", intents, body).await;
+    assert_eq!(
+        (made.status, desk.sandbox.standing("PUMP4").await.unwrap()),
+        (201, Some("T-7".into()))
+    );
+    assert_eq!(desk.call("POST", intents, body).await.status, 409);
+    assert_eq!(merchant.notification().await.json()["data"]["status"], "EXPIRED");
+    assert_eq!(desk.sandbox.standing("PUMP4").await.unwrap(), None);
+    assert_eq!(desk.call("POST", intents, body).await.status, 201);
+    let placed = desk.sandbox.placed("t-7").await.unwrap();
+    let states: Vec<_> = placed.iter().map(|one| one.intent.as_ref().unwrap().status).collect();
+    assert_eq!(states, ["EXPIRED", "OPENED"], "what was refused was not put there");
+}
+
+#[tokio::test]
 async fn the_control_calls_do_what_the_methods_do() {
     let desk = Desk::start();
     let merchant = Merchant::start().await;
