@@ -285,13 +285,15 @@ pub const ERRANDS_OVERDRAW: Duration = Duration::from_secs(2);
 /// By how much a search may be behind, as far as we care: what left its place is looked for after this, before it is put
 /// there again. Mercado Pago names no figure.
 pub const SEARCH_BEHIND: Duration = Duration::from_secs(3);
-/// How often an intent is tried to be canceled whose name only the job knows that made it; it expires by itself.
-pub const CANCEL_TRIES: u32 = 8;
+/// Earlier orders of a POS that may be in the place of its next one.
+pub const EARLIER_ORDERS: usize = 4;
 /// Of the looks at once, those for notifications that anybody could have sent.
 pub const LOOKS_UNTRUSTED: usize = 2;
 /// Payments that one look asks for, those not yet recorded first, and things that it was notified of. An order whose
 /// price comes in more pieces is told piece by piece, and never becomes paid by itself.
 pub const PAYMENTS_PER_LOOK: usize = 16;
+/// While looks cannot be made when they are due, one in so many is at an order that has ended: the others are at open ones.
+pub const OPEN_BEFORE_ENDED: u8 = 4;
 /// What failed is tried again after this, and then after twice as long each time, up to a minute.
 pub const AGAIN_FIRST: Duration = Duration::from_secs(1);
 pub const AGAIN_LAST: Duration = Duration::from_secs(60);

@@ -178,12 +178,12 @@ impl Client {
         }
     }
 
-    /// Takes the order off the POS. That there is none is what was wanted.
-    pub async fn delete_order(&self, token: &Secret, collector: u64, pos: &ExternalPosId) -> Result<(), ApiError> {
+    /// Takes the order off the POS; whether there was one.
+    pub async fn delete_order(&self, token: &Secret, collector: u64, pos: &ExternalPosId) -> Result<bool, ApiError> {
         let call = Call::new(Name::OrderDelete, Method::DELETE, on_pos(collector, pos), token);
         match self.ask(call, wire::nothing).await {
-            Err(ApiError::NotFound(_)) => Ok(()),
-            result => result,
+            Err(ApiError::NotFound(_)) => Ok(false),
+            result => result.map(|()| true),
         }
     }
 }

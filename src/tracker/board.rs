@@ -28,7 +28,10 @@ pub(super) fn key_of(reference: &Reference) -> Key {
 #[derive(Default)]
 pub(super) struct Board {
     watched: HashMap<Key, Watch>,
-    due: BTreeSet<(Instant, Key)>,
+    /// Open orders, and those that have ended: somebody may stand before the machine of an open one.
+    due: [BTreeSet<(Instant, Key)>; 2],
+    /// How many open ones were taken in a row while others were due.
+    in_a_row: u8,
     /// There is a reason to look at once, first come first served.
     urgent: VecDeque<Key>,
     /// Orders to be brought to Mercado Pago, or taken off: these need not wait for credit.
@@ -109,7 +112,11 @@ pub(super) enum Ended {
     /// There is no such order: it was trimmed, or it never was.
     NoOrder,
     /// Nothing can be asked about it: the account has no token.
-    Mute { refunds_wait: bool },
+    Mute {
+        refunds_wait: bool,
+        /// The order was certainly not brought to Mercado Pago.
+        unsent: bool,
+    },
     Looked {
         order: Arc<Order>,
         /// Mercado Pago does not know something of which it notified us.
@@ -210,7 +217,7 @@ impl Board {
                 | Event::OrderRejected { .. } => {
                     times(watch, &|times| times.ended = Some(entry.at));
                     watch.errand.is_pending = false;
-                    watch.errand.lingers = watch.is_posted && !matches!(event, Event::OrderRejected { .. });
+                    watch.errand.lingers = watch.is_posted;
                     watch.errand.has_ended = watch.errand.lingers;
                 }
                 Event::RefundRequested { refunds, .. } => {
@@ -259,8 +266,17 @@ impl Board {
 
     /// The order that has waited longest for its look.
     pub(super) fn next_due(&mut self, now: Instant) -> Option<Job> {
-        let (at, key) = self.due.first()?.clone();
-        if at > now { None } else { self.begin(key) }
+        let is_due =
+            |set: &BTreeSet<(Instant, Key)>| set.first().filter(|(at, _)| *at <= now).map(|(_, key)| key.clone());
+        let [open, ended] = self.due.each_ref().map(is_due);
+        let key = match (open, ended) {
+            (Some(open), Some(ended)) => {
+                self.in_a_row = (self.in_a_row + 1) % limits::OPEN_BEFORE_ENDED;
+                if self.in_a_row == 0 { ended } else { open }
+            }
+            (open, ended) => open.or(ended)?,
+        };
+        self.begin(key)
     }
 
     /// An order whose product nobody has spoken of.
@@ -279,7 +295,7 @@ impl Board {
     }
 
     pub(super) fn first_due(&self) -> Option<Instant> {
-        self.due.first().map(|(at, _)| *at)
+        self.due.iter().filter_map(|set| set.first()).map(|(at, _)| *at).min()
     }
 
     pub(super) fn first_retry(&self) -> Option<Instant> {
@@ -323,7 +339,8 @@ impl Board {
                 watch.failures = 0;
             }
             // A token may be configured yet: it is tried now and then, for as long as there would be something to do.
-            Ended::Mute { refunds_wait } => {
+            Ended::Mute { refunds_wait, unsent } => {
+                watch.untried.order = *unsent;
                 watch.asked = Some(now.at);
                 let scheduled = watch.times.and_then(|times| times.next_look(watch.asked));
                 watch.failures = if *refunds_wait || scheduled.is_some() {
@@ -419,7 +436,8 @@ impl Board {
     fn due_at(&mut self, key: &Key, due: Instant) {
         if let Some(watch) = self.watched.get_mut(key) {
             watch.due = Some(due);
-            self.due.insert((due, key.clone()));
+            let is_open = watch.times.is_some_and(|times| times.ended.is_none());
+            self.due[usize::from(!is_open)].insert((due, key.clone()));
         }
     }
 
@@ -427,7 +445,9 @@ impl Board {
         let due = self.watched.get_mut(key).and_then(|watch| watch.due.take());
         if let Some(due) = due {
             let place = (due, key.clone());
-            self.due.remove(&place);
+            self.due.iter_mut().for_each(|set| {
+                set.remove(&place);
+            });
             self.retries.remove(&place);
         }
     }

@@ -7,21 +7,20 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use ring::digest;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::time::sleep;
 use tracing::{debug, warn};
 use uuid::Uuid;
 
-use super::board::pause;
 use super::look::{Api, known};
+use super::refund::key_named;
 use super::{Failure, Tools};
 use crate::domain::command::Command;
-use crate::domain::id::{ExternalPosId, ExternalStoreId, IntentId, PosId};
+use crate::domain::id::{ExternalPosId, ExternalStoreId, IntentId, PosId, Reference};
 use crate::domain::order::{Order, Reason, Status};
-use crate::domain::pos::Mode;
 use crate::domain::posted::{Posted, QrData, Way};
 use crate::limits;
+use crate::log::OrderQuery;
 use crate::mercadopago::{ApiError, Intent, IntentStatus, NewInstoreOrder, NewIntent};
 
 /// Who works at the place of a POS. Others wait.
@@ -111,14 +110,11 @@ pub(super) async fn send(
             intent: None,
             qr_data: None,
         },
-        Way::Attended { pos, store } => put(api, &order, pos, store).await?,
+        Way::Attended { pos, store } => put(tools, api, &order, pos, store).await?,
         Way::Intent { pos } => create(tools, api, &order, pos, before).await?,
     };
     let reference = order.reference.clone();
-    let there = match &sent {
-        Sent::There { intent, .. } => Some(intent.clone()),
-        Sent::Refused(_) => None,
-    };
+    let there = matches!(sent, Sent::There { .. });
     let command = match sent {
         Sent::There { intent, qr_data } => Command::Sent {
             reference,
@@ -128,34 +124,23 @@ pub(super) async fn send(
         Sent::Refused(why) => Command::Rejected { reference, why },
     };
     let applied = tools.engine.submit(order.pos.clone(), command).await?;
-    let after = applied.order.unwrap_or_else(|| order.clone());
-    if let Some(intent) = there.filter(|_| !after.status.is_open()) {
-        remove_again(tools, api, &after, posted, intent).await;
+    let after = applied.order.unwrap_or(order);
+    // It ended while it was brought there. If it cannot be taken off now, the next look does it.
+    if let Some(posted) = after.posted.as_deref().filter(|_| there && !after.status.is_open())
+        && let Err(failure) = remove(tools, api, &after, posted).await
+    {
+        debug!(reference = %after.reference, %failure, "it has ended, and is not off yet");
     }
     Ok(after)
 }
 
-/// Takes an order off that ended while it was brought there. What its intent is called nobody else knows, so that one is
-/// not left before it is over.
-async fn remove_again(tools: &Tools, api: &Api<'_>, order: &Order, posted: &Posted, intent: Option<IntentId>) {
-    let tries = if intent.is_some() { limits::CANCEL_TRIES } else { 1 };
-    let posted = Posted {
-        intent,
-        ..posted.clone()
-    };
-    for tried in 1..=tries {
-        match remove(tools, api, order, &posted).await {
-            Ok(_) => return,
-            Err(failure) => debug!(reference = %order.reference, %failure, "it has ended, and is not off yet"),
-        }
-        sleep(pause(tried)).await;
-    }
-    if let Some(intent) = posted.intent {
-        warn!(reference = %order.reference, %intent, "the order has ended, and its intent could not be canceled: it must expire");
-    }
-}
-
-async fn put(api: &Api<'_>, order: &Order, pos: &ExternalPosId, store: &ExternalStoreId) -> Result<Sent, Failure> {
+async fn put(
+    tools: &Tools,
+    api: &Api<'_>,
+    order: &Order,
+    pos: &ExternalPosId,
+    store: &ExternalStoreId,
+) -> Result<Sent, Failure> {
     let (title, description) = names(order);
     let new = NewInstoreOrder {
         external_reference: &order.reference,
@@ -175,7 +160,7 @@ async fn put(api: &Api<'_>, order: &Order, pos: &ExternalPosId, store: &External
             intent: None,
             qr_data: None,
         }),
-        Err(error) => refused(error),
+        Err(error) => refused(tools, order, error),
     }
 }
 
@@ -227,7 +212,7 @@ async fn create(
                 qr_data: None,
             })
         }
-        Err(error) => refused(error),
+        Err(error) => refused(tools, order, error),
     }
 }
 
@@ -247,25 +232,41 @@ fn has_status(error: &ApiError, status: u16) -> bool {
     error.complaint().is_some_and(|complaint| complaint.status == status)
 }
 
-/// Takes an earlier order of ours off that may be in the place; whether none can be there any more.
+/// Takes earlier orders of ours off that may be in the place; whether none can be there any more.
 async fn clear(tools: &Tools, api: &Api<'_>, order: &Order) -> Result<bool, Failure> {
-    let record = tools.engine.pos(&order.pos);
-    let last = record.as_ref().and_then(|record| record.pos.last.as_deref());
-    let Some((reference, _)) = last else { return Ok(true) };
-    let before = tools.engine.reader().order(reference.clone()).await?;
-    let Some(before) = before.filter(|before| before.mode() == Mode::Intent) else {
-        return Ok(true);
+    let query = OrderQuery {
+        pos: Some(order.pos.clone()),
+        status: None,
+        since: None,
+        cursor: None,
+        limit: limits::EARLIER_ORDERS,
     };
-    match before.posted.as_ref().and_then(|posted| posted.intent.as_ref()) {
-        Some(id) => Ok(cancel_intent(api, id).await? == Left::Gone),
-        // One that was paid is closed, whatever it is called.
-        None => Ok(before.status == Status::Paid),
+    let page = tools.engine.caught_up().await?.orders(query).await?;
+    let is_earlier = |other: &&Order| !other.reference.same(&order.reference) && other.status != Status::Paid;
+    let mut is_clear = true;
+    for before in page.orders.iter().filter(is_earlier) {
+        let Some(posted) = before
+            .posted
+            .as_ref()
+            .filter(|posted| matches!(posted.way, Way::Intent { .. }))
+        else {
+            continue;
+        };
+        is_clear &= match &posted.intent {
+            Some(id) => !is_opened(api, id).await? || cancel_intent(api, id).await? == Left::Gone,
+            // What was refused was never there.
+            None => before.status == Status::Rejected,
+        };
     }
+    Ok(is_clear)
 }
 
-/// A refusal for good is an outcome; anything else is to be tried again.
-fn refused(error: ApiError) -> Result<Sent, Failure> {
-    if error.may_pass() {
+/// A refusal for good is an outcome; anything else is to be tried again. A link brings another token for one that is
+/// refused.
+fn refused(tools: &Tools, order: &Order, error: ApiError) -> Result<Sent, Failure> {
+    let account = tools.accounts.get(&order.account);
+    let is_linked = account.is_some_and(|account| account.oauth.is_some());
+    if error.may_pass() || (is_linked && has_status(&error, 401)) {
         return Err(error.into());
     }
     let said = error.complaint().map_or_else(|| error.to_string(), ToString::to_string);
@@ -278,6 +279,8 @@ fn refused(error: ApiError) -> Result<Sent, Failure> {
 pub(super) enum Left {
     /// It cannot be paid any more, but by who has begun to.
     Gone,
+    /// It was there and is not any more, though we did not take it off.
+    Vanished,
     /// That is not known: its name is not, or Mercado Pago says that it goes on.
     Unknown,
 }
@@ -293,11 +296,14 @@ async fn remove(tools: &Tools, api: &Api<'_>, order: &Order, posted: &Posted) ->
         Way::Attended { pos, .. } => {
             let collector = order.payee.collector_id;
             if tools.is_open(order) {
-                api.errand(api.client.delete_order(api.token, collector, pos)).await?;
+                let was_there = api.errand(api.client.delete_order(api.token, collector, pos)).await?;
+                if !was_there && order.status == Status::Ready {
+                    return Ok(Left::Vanished);
+                }
             } else if tools.has_open(&order.pos) {
                 // That one comes into its place; if it does not, this one is there still.
                 return Ok(Left::Unknown);
-            } else if is_there(api, order, pos).await? {
+            } else if is_over(tools, api, order, pos).await? {
                 debug!(reference = %order.reference, "the order has ended and is still there: it is taken off");
                 api.errand(api.client.delete_order(api.token, collector, pos)).await?;
             }
@@ -312,12 +318,27 @@ async fn remove(tools: &Tools, api: &Api<'_>, order: &Order, posted: &Posted) ->
     }
 }
 
+/// Whether what is there is this order.
 async fn is_there(api: &Api<'_>, order: &Order, pos: &ExternalPosId) -> Result<bool, ApiError> {
+    let named = named_there(api, order, pos).await?;
+    Ok(named.is_some_and(|named| named.same(&order.reference)))
+}
+
+/// Whether what is there is an order of this POS that has ended: this one, or one that it was to replace.
+async fn is_over(tools: &Tools, api: &Api<'_>, order: &Order, pos: &ExternalPosId) -> Result<bool, Failure> {
+    let Some(named) = named_there(api, order, pos).await? else {
+        return Ok(false);
+    };
+    let there = tools.engine.reader().order(named).await?;
+    Ok(there.is_some_and(|there| there.pos == order.pos && !there.status.is_open()))
+}
+
+async fn named_there(api: &Api<'_>, order: &Order, pos: &ExternalPosId) -> Result<Option<Reference>, ApiError> {
     let there = api
         .errand(api.client.order(api.token, order.payee.collector_id, pos))
         .await?;
     let named = there.and_then(|there| there.external_reference);
-    Ok(named.is_some_and(|named| named.eq_ignore_ascii_case(order.reference.as_str())))
+    Ok(named.and_then(|named| Reference::parse(&named).ok()))
 }
 
 /// How an intent that is over answers is not documented: then it is read.
@@ -350,17 +371,14 @@ async fn is_opened(api: &Api<'_>, id: &IntentId) -> Result<bool, ApiError> {
 
 /// One for each order: a reference that is counted anew after a new start with an empty folder must not meet an old one.
 fn key(order: &Order) -> Uuid {
-    let name = format!(
-        "surtidor intent {} {} {} {}",
-        order.reference,
-        order.pos,
-        order.created_at.0,
-        order.amount()
-    );
-    let digest = digest::digest(&digest::SHA256, name.as_bytes());
-    let mut bytes = [0; 16];
-    bytes.copy_from_slice(&digest.as_ref()[..16]);
-    uuid::Builder::from_random_bytes(bytes).into_uuid()
+    let Order {
+        reference,
+        pos,
+        created_at,
+        ..
+    } = order;
+    let amount = order.amount();
+    key_named(&format!("surtidor intent {reference} {pos} {} {amount}", created_at.0))
 }
 
 impl Tools {
@@ -381,6 +399,6 @@ impl Tools {
 impl Order {
     /// Whether it may have been put at Mercado Pago and may be there still, although nobody is to pay it.
     pub(super) fn may_linger(&self) -> bool {
-        self.posted.is_some() && !self.status.is_open() && self.status != Status::Rejected
+        self.posted.is_some() && !self.status.is_open()
     }
 }

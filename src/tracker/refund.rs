@@ -102,7 +102,12 @@ fn key(order: &Order, refund: &Refund) -> Uuid {
         "surtidor refund {} {} {} {}",
         order.reference, refund.number, refund.payment, refund.amount
     );
-    let digest = digest::digest(&digest::SHA256, name.as_bytes());
+    key_named(&name)
+}
+
+/// The same for the same words.
+pub(super) fn key_named(words: &str) -> Uuid {
+    let digest = digest::digest(&digest::SHA256, words.as_bytes());
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&digest.as_ref()[..16]);
     uuid::Builder::from_random_bytes(bytes).into_uuid()

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
 use super::board::{Ended, Job, Key, Untried, key_of};
@@ -17,6 +17,7 @@ use crate::domain::hint::{Hint, Thing};
 use crate::domain::id::{AccountId, Reference};
 use crate::domain::order::{CancelReason, Order, Status};
 use crate::domain::payment::{Findings, Refund, RefundState};
+use crate::domain::posted::Way;
 use crate::engine::{Denied, Expiring, Link, Taken};
 use crate::limits;
 
@@ -137,7 +138,8 @@ async fn attend(tools: &Tools, key: &Key, why: &Why<'_>) -> Result<Ended, Failur
     let Some(api) = api else {
         tools.awaits_no_token(&order.account)?;
         let refunds_wait = order.refunds_wait();
-        return Ok(Ended::Mute { refunds_wait });
+        let unsent = why.untried.order;
+        return Ok(Ended::Mute { refunds_wait, unsent });
     };
     if why.sends(&order) && why.untried.order {
         // There is nothing to be seen of it yet.
@@ -176,8 +178,17 @@ async fn attend(tools: &Tools, key: &Key, why: &Why<'_>) -> Result<Ended, Failur
 async fn let_go(tools: &Tools, api: &Api<'_>, order: &Order, why: &Why<'_>) -> Result<Option<Left>, Failure> {
     let leaves = order.is_canceling() || why.expires || why.lingers;
     match &order.posted {
-        Some(_) if leaves && why.untried.order => Ok(Some(Left::Gone)),
-        Some(posted) if leaves => Ok(Some(take_off(tools, api, order, posted).await?)),
+        // It never came there. What it was to replace on the POS may be there still.
+        Some(posted) if leaves && why.untried.order && matches!(posted.way, Way::Intent { .. }) => Ok(Some(Left::Gone)),
+        Some(posted) if leaves => Ok(Some(match take_off(tools, api, order, posted).await? {
+            // Perhaps it was paid: a search that is made now may not show it yet.
+            Left::Vanished if !why.expires => {
+                sleep(limits::SEARCH_BEHIND).await;
+                Left::Gone
+            }
+            Left::Vanished => Left::Gone,
+            left => left,
+        })),
         _ => Ok(None),
     }
 }
@@ -293,7 +304,7 @@ async fn look_until_answered(tools: &Tools, key: &Key) {
     };
     while let Err(failure) = attend(tools, key, &why).await {
         tools.complain(key, &failure);
-        tokio::time::sleep(limits::AGAIN_FIRST).await;
+        sleep(limits::AGAIN_FIRST).await;
     }
 }
 

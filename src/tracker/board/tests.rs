@@ -312,7 +312,14 @@ fn without_a_token_only_what_is_to_be_done_is_kept_in_mind() {
         while let Some(due) = desk.due().filter(|due| *due < 200_000) {
             desk.seconds = due;
             let job = desk.board.next_due(desk.instant()).expect("it is due");
-            desk.end(due, job, &Ended::Mute { refunds_wait });
+            desk.end(
+                due,
+                job,
+                &Ended::Mute {
+                    refunds_wait,
+                    unsent: false,
+                },
+            );
             looks += 1;
         }
         assert!(looks >= 60, "it is tried now and then: {looks}");
@@ -357,4 +364,29 @@ fn what_is_overdue_at_start_does_not_come_all_at_once() {
     let soon = desk.instant() + limits::AGAIN_FIRST;
     let first = std::iter::from_fn(|| desk.board.next_due(soon)).count();
     assert!((100..150).contains(&first), "{first}: the open ones, and few others");
+}
+
+#[test]
+fn an_open_order_does_not_wait_for_all_that_have_ended() {
+    let mut desk = Desk::new();
+    for number in 0..100 {
+        let name = format!("E-{number}");
+        desk.order(0, &name);
+        desk.happens(1, Event::OrderExpired(facts(&name)));
+    }
+    desk.order(2, "A");
+    desk.seconds = 200;
+    let first = desk.board.next_due(desk.instant()).expect("they are due");
+    assert_eq!(&*first.key, "a", "somebody may stand before its machine");
+    for number in 0..8 {
+        desk.order(3, &format!("O-{number}"));
+    }
+    desk.seconds = 300;
+    let now = desk.instant();
+    let keys: Vec<Key> = std::iter::from_fn(|| desk.board.next_due(now))
+        .map(|job| job.key)
+        .take(8)
+        .collect();
+    let ended = keys.iter().filter(|key| key.starts_with("e-")).count();
+    assert_eq!(ended, 2, "and these have their turn: {keys:?}");
 }

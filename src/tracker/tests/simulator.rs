@@ -11,7 +11,7 @@ use rust_decimal::Decimal;
 
 use crate::domain::account::LatePayment;
 use crate::domain::command::{Action, Command, Event};
-use crate::domain::id::{PosId, Reference, Timestamp};
+use crate::domain::id::{IntentId, PosId, Reference, Timestamp};
 use crate::domain::order::{CancelReason, Order, Status};
 use crate::domain::payment::{Cause, Findings, RefundState};
 use crate::domain::pos::Mode;
@@ -600,9 +600,10 @@ impl Simulation {
         assert!(kept.is_disjoint(&late), "given back and kept: {kept:?} {late:?}");
     }
 
-    /// What was refused nobody could pay; and what is there is told once, and before the end.
+    /// What was refused nobody could pay; and what is there is told once, and after the end only if that names it.
     fn each_ends_once(&self, order: &Order) {
-        let (mut ends, mut sent, mut is_wanted_off) = (0, 0, false);
+        let (mut ends, mut is_wanted_off) = (0, false);
+        let mut names: Vec<Option<&IntentId>> = Vec::new();
         let own = |event: &&Event| event.reference() == Some(&order.reference);
         for event in self.world.history.iter().map(|(_, event, _)| event).filter(own) {
             match event {
@@ -611,9 +612,11 @@ impl Simulation {
                 | Event::OrderReplaced(_)
                 | Event::OrderExpired(_)
                 | Event::OrderRejected { .. } => ends += 1,
-                Event::OrderSent { .. } => {
-                    assert_eq!((ends, sent), (0, 0), "{} is told to be there", order.reference);
-                    sent += 1;
+                Event::OrderSent { intent, .. } => {
+                    let is_news = names.is_empty() || names == [None] && intent.is_some();
+                    assert!(is_news, "{} is told twice to be there", order.reference);
+                    assert!(ends == 0 || intent.is_some(), "{} is told to be there", order.reference);
+                    names.push(intent.as_ref());
                 }
                 Event::CancelAsked { .. } => {
                     assert!(!is_wanted_off, "{} is to be canceled twice", order.reference);
