@@ -421,3 +421,74 @@ async fn the_events_of_orders_at_mercado_pago_are_these_bytes() {
     }
     golden("posted.txt", &timeless(&said));
 }
+
+/// What stands on the POS at Mercado Pago.
+async fn standing(market: &Market, pos: &str) -> Value {
+    let target = format!("/instore/qr/seller/collectors/{}/pos/{pos}/orders", api::USER);
+    let there = api::call(market.sandbox.address(), "GET", &target, "").await;
+    match there.status {
+        404 => Value::Null,
+        _ => there.json()[0]["external_reference"].clone(),
+    }
+}
+
+#[tokio::test]
+async fn what_was_to_be_replaced_goes_with_the_one_that_is_canceled_at_once() {
+    let (market, _) = market("attended").await;
+    for round in 0..20 {
+        let order = |name: &str| json!({"external_reference": format!("{name}-{round}"), "amount": 7, "title": "S"});
+        assert_eq!(market.station.put("/v1/pos/PUMP4/order?wait=10", order("A")).await, 201);
+        let order = order("B");
+        let (replaced, canceled) =
+            tokio::join!(market.station.replace("PUMP4", &order), market.station.cancel("PUMP4"));
+        assert_eq!(replaced, 201);
+        assert!([204, 404].contains(&canceled.status), "{canceled:?}");
+        // Whichever came first: after the last cancel nothing is there.
+        assert_eq!(market.station.cancel("PUMP4").await, 204);
+        assert_eq!(standing(&market, "PUMP4").await, Value::Null, "round {round}");
+    }
+}
+
+#[tokio::test]
+async fn an_order_that_left_its_place_by_itself_may_have_been_paid() {
+    let (market, mut feed) = market("attended").await;
+    sent(&market, &mut feed, "T-1", "100").await;
+    let faults = Faults {
+        lose: Chance::one_in(1),
+        stale: Duration::from_secs(2),
+        ..Faults::default()
+    };
+    market.sandbox.set_faults(faults).await.expect("it runs");
+    market.stand_at("PUMP4").await.pay().await;
+    let late = market.station.cancel("PUMP4").await;
+    assert_eq!(
+        (late.status, late.json()["code"].clone()),
+        (409, json!("order_paid")),
+        "although the search was behind"
+    );
+}
+
+#[tokio::test]
+async fn an_intent_that_comes_there_too_late_is_named_and_canceled() {
+    let (market, mut feed) = market("intent").await;
+    let faults = Faults {
+        slow: Duration::from_secs(2),
+        ..Faults::default()
+    };
+    market.sandbox.set_faults(faults).await.expect("it runs");
+    let order = json!({"external_reference": "T-1", "amount": 5, "title": "S"});
+    let given_up = market.station.put("/v1/pos/PUMP4/order?wait=1", &order).await;
+    assert_eq!(given_up.json()["code"], "order_not_sent");
+    // It comes there nevertheless.
+    let sent = feed.until("order_sent").await.data;
+    let target = format!(
+        "/instore-api/integrations/v1/intents/{}/qr",
+        sent["intent"].as_str().expect("a name")
+    );
+    let begun = Instant::now();
+    while api::call(market.sandbox.address(), "GET", &target, "").await.json()["status"] != "CANCELED" {
+        assert!(begun.elapsed() < Duration::from_secs(40), "it is there still");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    assert_eq!(market.station.status("T-1").await, "canceled");
+}
