@@ -11,7 +11,7 @@ use rust_decimal::Decimal;
 
 use crate::domain::account::LatePayment;
 use crate::domain::command::{Action, Command, Event};
-use crate::domain::id::{IntentId, PosId, Reference, Timestamp};
+use crate::domain::id::{PosId, Reference, Timestamp};
 use crate::domain::order::{CancelReason, Order, Status};
 use crate::domain::payment::{Cause, Findings, RefundState};
 use crate::domain::pos::Mode;
@@ -602,8 +602,7 @@ impl Simulation {
 
     /// What was refused nobody could pay; and what is there is told once, and after the end only if that names it.
     fn each_ends_once(&self, order: &Order) {
-        let (mut ends, mut is_wanted_off) = (0, false);
-        let mut names: Vec<Option<&IntentId>> = Vec::new();
+        let (mut ends, mut told, mut is_wanted_off) = (0, None::<bool>, false);
         let own = |event: &&Event| event.reference() == Some(&order.reference);
         for event in self.world.history.iter().map(|(_, event, _)| event).filter(own) {
             match event {
@@ -613,10 +612,9 @@ impl Simulation {
                 | Event::OrderExpired(_)
                 | Event::OrderRejected { .. } => ends += 1,
                 Event::OrderSent { intent, .. } => {
-                    let is_news = names.is_empty() || names == [None] && intent.is_some();
-                    assert!(is_news, "{} is told twice to be there", order.reference);
-                    assert!(ends == 0 || intent.is_some(), "{} is told to be there", order.reference);
-                    names.push(intent.as_ref());
+                    let is_news = told.map_or(ends == 0 || intent.is_some(), |named| !named && intent.is_some());
+                    assert!(is_news, "{} is told to be there", order.reference);
+                    told = Some(intent.is_some());
                 }
                 Event::CancelAsked { .. } => {
                     assert!(!is_wanted_off, "{} is to be canceled twice", order.reference);
