@@ -5,9 +5,6 @@ use std::process::ExitCode;
 use surtidor::cli::{self, Screen};
 use surtidor::config;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let cli = match cli::parse() {
         Ok(cli) => cli,

@@ -16,10 +16,6 @@ use std::time::{Duration, Instant};
 use surtidor::app::App;
 use surtidor::config::{Config, Overrides, Source};
 
-/// As the server's own program has it.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() {
     // As a test it only shows that it still runs.
     let measuring = std::env::args().any(|argument| argument == "--bench");
