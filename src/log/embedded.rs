@@ -536,7 +536,7 @@ fn settings(connection: &mut Connection, wal_pages: Arc<AtomicU32>) -> rusqlite:
     // Closing would checkpoint, also after a failure.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
-    connection.pragma_update(None, "synchronous", "FULL")?;
+    Syncing::Commits.set(connection)?;
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
     connection.wal_hook(Some(move |_: &mut Wal, pages: i32| {
         wal_pages.store(u32::try_from(pages).unwrap_or(0), Relaxed);
@@ -547,6 +547,25 @@ fn settings(connection: &mut Connection, wal_pages: Arc<AtomicU32>) -> rusqlite:
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "trusted_schema", false)?;
     connection.pragma_update(None, "cache_size", -16_384)
+}
+
+/// When SQLite syncs the write-ahead log.
+#[derive(Debug, Clone, Copy)]
+enum Syncing {
+    /// With each commit, which is durable once it returns.
+    Commits,
+    /// Before it is copied into the database: what is lost by a crash is the newest commits, and never the older of two.
+    Checkpoints,
+}
+
+impl Syncing {
+    fn set(self, connection: &Connection) -> rusqlite::Result<()> {
+        let value = match self {
+            Syncing::Commits => "FULL",
+            Syncing::Checkpoints => "NORMAL",
+        };
+        connection.pragma_update(None, "synchronous", value)
+    }
 }
 
 /// A second connection, for questions only.

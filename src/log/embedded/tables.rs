@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rusqlite::{OptionalExtension, params};
 
 use super::behind::{LateOrder, Piece};
-use super::{Batch, Log, Row, TABLES_SEQ, failure, number, set_meta, sum_of};
+use super::{Batch, Log, Row, Syncing, TABLES_SEQ, failure, number, set_meta, sum_of};
 use crate::domain::evolve::orders_after;
 use crate::domain::id::{PosId, Reference};
 use crate::domain::order::Order;
@@ -28,9 +28,23 @@ impl Log {
     pub(super) fn take_up(&mut self, entries: usize) -> Result<bool, LogError> {
         let piece = self.behind.late().piece(entries);
         if piece.is_some() {
-            self.commit_with(piece, true, |_| Ok(()))?;
+            // It follows from entries that are on the disk. The next commit's sync takes it there too, and a start after a
+            // crash makes it anew.
+            self.set_syncing(Syncing::Checkpoints)?;
+            let done = self.commit_with(piece, true, |_| Ok(()));
+            self.set_syncing(Syncing::Commits)?;
+            done?;
         }
         Ok(!self.behind.is_empty())
+    }
+
+    /// What it cannot set, nobody may build on.
+    fn set_syncing(&mut self, syncing: Syncing) -> Result<(), LogError> {
+        syncing.set(&self.connection).map_err(|error| {
+            let what = format!("PRAGMA synchronous: {error}");
+            self.failed = Some(what.clone());
+            LogError::Failed(what)
+        })
     }
 
     /// At start: the tables take up what the last process left behind.

@@ -496,3 +496,23 @@ fn a_commit_sees_where_its_own_entries_left_a_chain() {
     })
     .expect("written");
 }
+
+/// Only tables may come to the disk later, whether they could be written or not.
+#[test]
+fn commits_are_synced_after_the_tables_followed() {
+    let folder = folder();
+    let mut book = Book::default();
+    let mut log = open(folder.path());
+    let is_full = |log: &Log| {
+        let level = log.connection.pragma_query_value(None, "synchronous", |row| row.get(0));
+        level.is_ok_and(|level: i64| level == 2)
+    };
+    assert!(is_full(&log));
+    book.write(&mut log, "P", 1, registered("P"));
+    caught_up(&mut log);
+    assert!(is_full(&log));
+    book.write(&mut log, "P", 1, Event::OrderReady(Arc::new(order("T-1", "P", 1))));
+    log.connection.commit_hook(Some(|| true)).expect("a hook");
+    assert!(log.take_up(1).is_err());
+    assert!(is_full(&log));
+}
