@@ -149,6 +149,11 @@ pub const DRAIN_TIME: Duration = Duration::from_secs(8);
 
 // --- queues -----------------------------------------------------------------------------------------------------
 
+/// Lines of the log that are not written yet, some 300 bytes each. A burst fits; what is more, nobody reads.
+pub const LOG_LINES: usize = 4_096;
+/// How long an end waits for a reader of the last of them, and how often it looks for room.
+pub const LOG_LINES_TIME: Duration = Duration::from_secs(1);
+pub const LOG_LINES_PAUSE: Duration = Duration::from_millis(5);
 /// Commands that wait for the writer. One that finds it full is refused with 503 at once.
 pub const COMMANDS: usize = 8_192;
 /// Commands of one commit. More would only make the first of them wait.

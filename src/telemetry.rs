@@ -8,6 +8,10 @@ use metrics::{describe_gauge, gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use tracing_subscriber::EnvFilter;
 
+mod lines;
+
+pub use lines::Lines;
+
 /// How lines of the log look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LogFormat {
@@ -18,12 +22,14 @@ pub enum LogFormat {
     Json,
 }
 
-/// Sets tracing up for the whole process, on standard error. `filter` is an `EnvFilter`, such as `surtidor=debug`.
-pub fn trace(format: LogFormat, filter: &str, on_terminal: bool) -> Result<(), String> {
+/// Sets tracing up for the whole process, on standard error. `filter` is an `EnvFilter`, such as `surtidor=debug`. What it
+/// gives is held to the end, so that the last lines are written.
+pub fn trace(format: LogFormat, filter: &str, on_terminal: bool) -> Result<Lines, String> {
     let filter = EnvFilter::try_new(filter).map_err(|error| format!("the log filter {filter:?} is wrong: {error}"))?;
+    let (pen, lines) = lines::start(std::io::stderr()).map_err(|error| format!("no thread for the log: {error}"))?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(move || pen.clone())
         .with_target(false);
     let json = match format {
         LogFormat::Auto => !on_terminal,
@@ -35,7 +41,8 @@ pub fn trace(format: LogFormat, filter: &str, on_terminal: bool) -> Result<(), S
     } else {
         builder.with_ansi(on_terminal).try_init()
     };
-    set.map_err(|error| error.to_string())
+    set.map_err(|error| error.to_string())?;
+    Ok(lines)
 }
 
 /// The numbers of one server.

@@ -41,7 +41,7 @@ pub fn run(args: DemoArgs, env: &Environment, screen: &mut Screen<'_>) -> Result
         )));
     }
     let filter = env.get("SURTIDOR_LOG").map_or("error", String::as_str);
-    telemetry::trace(LogFormat::Auto, filter, std::io::stderr().is_terminal()).map_err(Failure::Usage)?;
+    let _lines = telemetry::trace(LogFormat::Auto, filter, std::io::stderr().is_terminal()).map_err(Failure::Usage)?;
     let settings = Settings {
         program: config::program()?,
         listen,

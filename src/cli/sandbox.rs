@@ -73,7 +73,7 @@ impl From<Which> for Flavour {
 
 pub fn run(args: SandboxArgs, env: &Environment, screen: &mut Screen<'_>) -> Result<(), Failure> {
     let filter = env.get("SURTIDOR_LOG").map_or("info", String::as_str);
-    telemetry::trace(LogFormat::Auto, filter, std::io::stderr().is_terminal()).map_err(Failure::Usage)?;
+    let _lines = telemetry::trace(LogFormat::Auto, filter, std::io::stderr().is_terminal()).map_err(Failure::Usage)?;
     let settings = settings(args)?;
     let shown = settings.clone();
     // Signals are heard from here on: one that comes while we start is not lost.

@@ -57,7 +57,7 @@ pub fn run(args: ServeArgs, env: &Environment, screen: &mut Screen<'_>) -> Resul
             .map_err(|_| Failure::Usage("SURTIDOR_LOG_FORMAT must be auto, text or json".into()))?,
     };
     let filter = env.get("SURTIDOR_LOG").map_or("info", String::as_str);
-    telemetry::trace(format.into(), filter, std::io::stderr().is_terminal()).map_err(Failure::Usage)?;
+    let _lines = telemetry::trace(format.into(), filter, std::io::stderr().is_terminal()).map_err(Failure::Usage)?;
 
     let (config, warnings) = settings.clone().load(env)?;
     warn_of(&warnings);

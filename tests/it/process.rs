@@ -1,11 +1,12 @@
 //! The server as a process: signals, reloading, who may start beside it, and what stops a start.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::time::{Duration, Instant};
 
-use crate::support::process::{Server, all_events, config, folder, on, poll, push, register, skip, told};
+use crate::support::process::{Server, all_events, config, folder, on, poll, push, register, run, skip, told};
 
 /// `deploy/surtidor.service` kills after 15 s; the server promises 10.
 const STOP_TIME: Duration = Duration::from_secs(10);
@@ -77,6 +78,30 @@ fn a_request_that_never_ends_does_not_hold_up_the_end() {
     let ended = server.stop();
     assert_eq!(ended.code, Some(0), "{}", ended.log);
     assert!(begun.elapsed() < STOP_TIME, "{:?}", begun.elapsed());
+}
+
+/// A pipe takes 64 KiB, and then whoever writes to it waits.
+#[test]
+fn a_log_that_nobody_reads_holds_up_no_order() {
+    let folder = folder();
+    let pipe = folder.path().join("log");
+    assert!(run("mkfifo", &[], &pipe));
+    let all = OsStr::new("surtidor=debug");
+    let server = on(folder.path())
+        .with_log_to(&pipe)
+        .with(&[("SURTIDOR_LOG", all)])
+        .start();
+    let mut client = server.controller();
+    register(&mut client, "PUMP1");
+    let long = "x".repeat(50);
+    for n in 0..1_500 {
+        let body = format!(r#"{{"external_reference":"{n}-{long}","amount":"1.00","title":"S"}}"#);
+        let reply = client.ask("PUT", "/v1/pos/PUMP1/order?replace=true", &body);
+        reply.expect("it runs").expect(201);
+    }
+    let begun = Instant::now();
+    assert_eq!(server.stop().code, Some(0));
+    assert!(begun.elapsed() < STOP_TIME);
 }
 
 #[test]

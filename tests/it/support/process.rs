@@ -124,6 +124,15 @@ impl Launch {
         self
     }
 
+    /// Its log goes into this pipe, and its welcome still comes to us.
+    pub fn with_log_to(mut self, pipe: &Path) -> Launch {
+        // Opened for reading too, or opening would wait for a reader.
+        let script = r#"exec "$@" 2<>"$0""#;
+        self.wrapper = ["sh", "-c", script].map(OsString::from).into();
+        self.wrapper.push(pipe.into());
+        self
+    }
+
     /// On the first processor that we may use, so that several servers have the same to bear from whatever else runs.
     pub fn on_one_processor(mut self) -> Launch {
         let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
