@@ -285,7 +285,7 @@ pub const ERRANDS_OVERDRAW: Duration = Duration::from_secs(2);
 /// By how much a search may be behind, as far as we care: what left its place is looked for after this, before it is put
 /// there again. Mercado Pago names no figure.
 pub const SEARCH_BEHIND: Duration = Duration::from_secs(3);
-/// Earlier orders of a POS that may be in the place of its next one.
+/// Earlier orders of a POS among which the one is looked for that may be in the place of its next one.
 pub const EARLIER_ORDERS: usize = 4;
 /// Of the looks at once, those for notifications that anybody could have sent.
 pub const LOOKS_UNTRUSTED: usize = 2;
