@@ -204,7 +204,7 @@ pub const API_RETRY_AFTER: Duration = Duration::from_secs(10);
 pub const API_PATIENCE: Duration = Duration::from_secs(3600);
 /// After this many failures in a row the API is left alone,
 pub const API_FAILURES: u32 = 5;
-/// but for one probe in this time.
+/// but for one probe in this time, and for what somebody at a machine waits for.
 pub const API_REST: Duration = Duration::from_secs(2);
 /// Calls under way, their pauses included: all looks and errands at once.
 pub const API_CONNECTIONS: usize = 2_048;
