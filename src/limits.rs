@@ -209,7 +209,7 @@ pub const API_RETRY_AFTER: Duration = Duration::from_secs(10);
 pub const API_PATIENCE: Duration = Duration::from_secs(3600);
 /// After this many failures in a row the API is left alone,
 pub const API_FAILURES: u32 = 5;
-/// but for one probe in this time.
+/// but for one probe in this time, and for what somebody at a machine waits for.
 pub const API_REST: Duration = Duration::from_secs(2);
 /// Calls under way, their pauses included: all looks and errands at once.
 pub const API_CONNECTIONS: usize = 2_048;
@@ -290,7 +290,7 @@ pub const ERRANDS_OVERDRAW: Duration = Duration::from_secs(2);
 /// By how much a search may be behind, as far as we care: what left its place is looked for after this, before it is put
 /// there again. Mercado Pago names no figure.
 pub const SEARCH_BEHIND: Duration = Duration::from_secs(3);
-/// Earlier orders of a POS that may be in the place of its next one.
+/// Earlier orders of a POS among which the one is looked for that may be in the place of its next one.
 pub const EARLIER_ORDERS: usize = 4;
 /// Of the looks at once, those for notifications that anybody could have sent.
 pub const LOOKS_UNTRUSTED: usize = 2;

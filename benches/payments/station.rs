@@ -141,11 +141,12 @@ pub fn register(controller: &mut Wire<UnixStream>, pos: &str, mode: &str) {
 
 /// Puts order `n` on a POS, in place of one that may be there.
 pub fn put(controller: &mut Wire<UnixStream>, pos: &str, n: u64) {
+    controller.ask(&order_put(pos, n), 201);
+}
+
+pub fn order_put(pos: &str, n: u64) -> String {
     let order = format!(r#"{{"external_reference":"T-{n}","amount":"{AMOUNT}","title":"SUPER"}}"#);
-    controller.ask(
-        &request("PUT", &format!("/v1/pos/{pos}/order?replace=true"), &order),
-        201,
-    );
+    request("PUT", &format!("/v1/pos/{pos}/order?replace=true"), &order)
 }
 
 pub fn poll(pos: &str) -> String {

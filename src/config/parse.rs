@@ -219,9 +219,33 @@ fn accounts(raw: &[(Place, raw::Account)], file: &Place, found: &mut Findings) -
             );
         }
     }
-    raw.iter()
-        .filter_map(|(place, raw)| account(place, raw, found))
-        .collect()
+    let mut accounts: Vec<Account> = Vec::new();
+    for (place, raw) in raw {
+        let Some(account) = account(place, raw, found) else {
+            continue;
+        };
+        let earlier = accounts.iter().find(|earlier| shares_consent(earlier, &account));
+        if let (Some(earlier), Some(token)) = (earlier, refresh_token(raw)) {
+            let what = format!(
+                "it is the one of account \"{}\" too: a consent is of one seller, and each refresh of the one would end the \
+                 other's token",
+                earlier.id
+            );
+            found.fault(&token.place, &token.key, what);
+        }
+        accounts.push(account);
+    }
+    accounts
+}
+
+fn shares_consent(one: &Account, other: &Account) -> bool {
+    matches!((&one.oauth, &other.oauth), (Some(one), Some(other)) if one.same_consent(other))
+}
+
+fn refresh_token(raw: &raw::Account) -> Option<&Setting> {
+    raw.oauth_refresh_token
+        .as_ref()
+        .or(raw.oauth_refresh_token_file.as_ref())
 }
 
 fn account(place: &Place, raw: &raw::Account, found: &mut Findings) -> Option<Account> {
@@ -265,15 +289,12 @@ fn oauth(raw: &raw::Account, dialect: Dialect, found: &mut Findings) -> Option<O
     let client_id = found.one(&raw.oauth_client_id, |text| number(text, 1, u64::MAX));
     let owner_id = found.one(&raw.oauth_owner_id, |text| number(text, 1, u64::MAX));
     let client_secret = one_secret(&raw.oauth_client_secret, &raw.oauth_client_secret_file, found);
-    let refresh_token = one_secret(&raw.oauth_refresh_token, &raw.oauth_refresh_token_file, found);
+    let first_token = one_secret(&raw.oauth_refresh_token, &raw.oauth_refresh_token_file, found);
     let secret = raw
         .oauth_client_secret
         .as_ref()
         .or(raw.oauth_client_secret_file.as_ref());
-    let refresh = raw
-        .oauth_refresh_token
-        .as_ref()
-        .or(raw.oauth_refresh_token_file.as_ref());
+    let refresh = refresh_token(raw);
     let mut needs = |given: Option<&Setting>, what: &str| {
         if let Some(given) = given {
             found.fault(&given.place, &given.key, format!("needs {what}"));
@@ -311,7 +332,7 @@ fn oauth(raw: &raw::Account, dialect: Dialect, found: &mut Findings) -> Option<O
         client_id,
         owner_id,
         client_secret: client_secret?,
-        refresh_token: refresh_token?,
+        refresh_token: first_token?,
     })
 }
 

@@ -377,6 +377,25 @@ fn each_fault_of_an_account_says_what_would_be_right() {
 }
 
 #[test]
+fn a_consent_is_of_one_account() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("refresh");
+    std::fs::write(&file, "TG-refresh\n").unwrap();
+    let refresh = format!("oauth_refresh_token_file = \"{}\"\n", file.display());
+    let other = "[[account]]\nid = \"other\"\ncollector_id = 2\nsite = \"MLA\"\n";
+    let secrets = ["MAIN", "OTHER"].map(|name| (format!("SURTIDOR_ACCOUNT__{name}__OAUTH_CLIENT_SECRET"), "client"));
+    let secrets = secrets.each_ref().map(|(name, secret)| (name.as_str(), *secret));
+    let text = format!("{ACCOUNT}{refresh}{other}{refresh}");
+    assert_eq!(
+        faults(load_with(&text, &secrets, Overrides::default())),
+        [
+            "c.toml:10:1: account.oauth_refresh_token_file: it is the one of account \"main\" too: a consent is of one seller, \
+             and each refresh of the one would end the other's token"
+        ]
+    );
+}
+
+#[test]
 fn a_link_takes_the_place_of_a_token() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("refresh");

@@ -11,10 +11,11 @@ use super::problem::Problem;
 use super::query::Parameters;
 use super::{Answer, Answered, Settings, json, made, read, whole, write};
 use crate::config::Account;
-use crate::domain::account::Payee;
+use crate::domain::account::{Dialect, Payee};
 use crate::domain::command::{Command, Event, Push, Refusal};
 use crate::domain::id::{PosId, Reference};
-use crate::domain::order::{CancelReason, Order, Status};
+use crate::domain::money::Site;
+use crate::domain::order::{CancelReason, Content, Order, Status};
 use crate::domain::pos::Mode;
 use crate::engine::Applied;
 use crate::feed::{After, Follower, News};
@@ -42,8 +43,12 @@ impl Settings {
             let detail = format!("account {} is not configured any more", registration.account);
             Problem::new(StatusCode::BAD_REQUEST, "account_unknown", detail)
         })?;
+        let body = json::body(&bytes)?;
         let terms = read::Terms::of(&account, registration.mode);
-        let (reference, content) = read::order(&json::body(&bytes)?, &terms)?;
+        let (reference, content) = match read::order(&body, &terms) {
+            Ok(read) => read,
+            Err(bad) => self.read_again(&body, account.site).await.ok_or(bad)?,
+        };
         let reference = reference.unwrap_or_else(new_reference);
         if let Err(problem) = self.serves(&account, registration.mode) {
             // One that is recorded already is told of, whatever the account may do now.
@@ -73,6 +78,26 @@ impl Settings {
             None => applied.order,
         };
         made(Applied { order: now, ..applied })
+    }
+
+    /// An order that is recorded already, by whatever terms it was pushed then: repeating a push is answered. None: it is not.
+    async fn read_again(&self, body: &json::Field<'_>, site: Site) -> Option<(Option<Reference>, Content)> {
+        let known = self.order(read::reference(body)?.as_str()).await.ok()?;
+        let account = self.accounts.get(&known.account);
+        let site = account.as_ref().map_or(site, |account| account.site);
+        let read = |dialect| {
+            read::order(
+                body,
+                &read::Terms {
+                    site,
+                    mode: known.mode(),
+                    dialect,
+                    linked: true,
+                },
+            )
+            .ok()
+        };
+        [Dialect::Documented, Dialect::OrderVersion2].into_iter().find_map(read)
     }
 
     /// An order that Mercado Pago must be told of needs a token, and a country that has the mode.

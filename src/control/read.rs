@@ -165,6 +165,12 @@ impl Terms {
     }
 }
 
+/// The reference that an order names, whatever else is wrong with it.
+pub(super) fn reference(body: &Field<'_>) -> Option<Reference> {
+    let named = body.object().ok()?.take("external_reference")?;
+    named.parsed(Reference::parse).ok()
+}
+
 /// An order's reference, if it has one, and what is asked for.
 pub(super) fn order(body: &Field<'_>, terms: &Terms) -> Read<(Option<Reference>, Content)> {
     let currency = terms.site.currency();

@@ -10,14 +10,14 @@ mod tended;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasher as _, RandomState};
 use std::path::Path;
 use std::sync::Arc;
 
 use metrics::{describe_gauge, gauge};
 use tokio::sync::mpsc;
-use tokio::task::{JoinSet, spawn_blocking};
+use tokio::task::{Id, JoinError, JoinSet, spawn_blocking};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{error, info, warn};
 
@@ -93,6 +93,8 @@ pub struct Keeper {
     reloads: mpsc::Receiver<Vec<Known>>,
     links: BTreeMap<AccountId, Tended>,
     jobs: JoinSet<Done>,
+    /// Whose link each job refreshes: one that panics cannot say it.
+    begun: HashMap<Id, AccountId>,
     chance: RandomState,
 }
 
@@ -132,6 +134,7 @@ impl Keeper {
             reloads,
             links: BTreeMap::new(),
             jobs: JoinSet::new(),
+            begun: HashMap::new(),
             chance: RandomState::new(),
         };
         keeper.take(known);
@@ -146,7 +149,7 @@ impl Keeper {
             self.begin();
             let wake = self.wake();
             tokio::select! {
-                Some(done) = self.jobs.join_next() => self.end(done),
+                Some(ended) = self.jobs.join_next_with_id() => self.end(ended),
                 doubted = bell.rung() => self.doubt(&doubted),
                 Some(known) = self.reloads.recv() => self.take(known),
                 () = sleep_until(wake) => {}
@@ -154,8 +157,8 @@ impl Keeper {
             }
         }
         let rest = async {
-            while let Some(done) = self.jobs.join_next().await {
-                self.end(done);
+            while let Some(ended) = self.jobs.join_next_with_id().await {
+                self.end(ended);
             }
         };
         if timeout(limits::DRAIN_TIME, rest).await.is_err() {
@@ -218,9 +221,10 @@ impl Keeper {
                     account: account.clone(),
                     link: tended.link.clone(),
                     stored: tended.stored.clone(),
-                    unwritten: tended.unwritten.take(),
+                    unwritten: tended.unwritten.clone(),
                 };
-                self.jobs.spawn_local(refresh.run());
+                let job = self.jobs.spawn_local(refresh.run());
+                self.begun.insert(job.id(), account.clone());
             }
         }
     }
@@ -236,11 +240,29 @@ impl Keeper {
         }
     }
 
-    fn end(&mut self, done: Result<Done, tokio::task::JoinError>) {
-        let Done { account, link, result } = match done {
-            Ok(done) => done,
-            Err(error) => return error!(%error, "a link was not refreshed"),
+    fn end(&mut self, ended: Result<(Id, Done), JoinError>) {
+        let id = match &ended {
+            Ok((id, _)) => *id,
+            Err(error) => error.id(),
         };
+        let begun = self.begun.remove(&id);
+        match ended {
+            Ok((_, done)) => self.done(done),
+            // It is tried again, as after any other failure.
+            Err(error) => {
+                let Some(account) = begun else { return };
+                error!(%account, %error, "a link was not refreshed");
+                let (now, chance) = (self.clock.now(), self.chance(&account));
+                if let Some(tended) = self.links.get_mut(&account) {
+                    tended.is_busy = false;
+                    tended.failed(None, now, chance);
+                }
+            }
+        }
+    }
+
+    fn done(&mut self, done: Done) {
+        let Done { account, link, result } = done;
         let (now, chance) = (self.clock.now(), self.chance(&account));
         let Some(tended) = self.links.get_mut(&account) else {
             return;
@@ -337,7 +359,7 @@ impl Refresh {
         let (store, account, kept) = (self.store, self.account, new.clone());
         // The disk may take its time, and this thread serves controllers.
         let saved = spawn_blocking(move || store.save(&account, &kept)).await;
-        match saved.expect("saving does not panic") {
+        match saved.unwrap_or_else(|panic| Err(StoreError::Unfinished(panic.to_string()))) {
             Ok(()) => Ok(new),
             Err(error) => Err(Failure::Unwritten(Box::new(new), error)),
         }

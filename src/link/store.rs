@@ -84,6 +84,8 @@ pub enum StoreError {
     Damaged { path: PathBuf, what: String },
     #[error("{path}: it cannot be written: {source}")]
     Unwritten { path: PathBuf, source: io::Error },
+    #[error("writing it did not end well: {0}")]
+    Unfinished(String),
 }
 
 impl Store {

@@ -137,3 +137,36 @@ fn doubts_are_looked_into_at_once_and_then_not_for_a_while() {
     assert_eq!(due(&tended, later), 500);
     assert_eq!(due(&tended, after(now, 601)), 0);
 }
+
+#[tokio::test]
+async fn a_refresh_that_panics_is_tried_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (accounts, clock) = (Arc::new(Accounts::new(&[])), Clock::default());
+    let account = AccountId::parse("main").unwrap();
+    let base = crate::mercadopago::tests::server::base("http://127.0.0.1:1");
+    let parts = Parts {
+        data: folder.path(),
+        accounts: accounts.clone(),
+        client: Client::new(&base),
+        clock: clock.clone(),
+        bell: Bell::new(accounts),
+    };
+    let known = Known {
+        account: account.clone(),
+        collector_id: 7,
+        link: link("TG-1"),
+        stored: None,
+    };
+    let (mut keeper, _reloads) = Keeper::new(parts, vec![known]);
+    let now = clock.now();
+    let tended = keeper.links.get_mut(&account).expect("it is configured");
+    tended.begin(now);
+    tended.unwritten = Some(stored("TG-1", now, 1_000));
+    let job = keeper.jobs.spawn(async { panic!("on purpose") });
+    keeper.begun.insert(job.id(), account.clone());
+    let ended = keeper.jobs.join_next_with_id().await.expect("a job");
+    keeper.end(ended);
+    let tended = &keeper.links[&account];
+    assert!(!tended.is_busy && due(tended, clock.now()) <= 1);
+    assert!(tended.unwritten.is_some(), "what came is written the next time");
+}

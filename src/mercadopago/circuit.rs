@@ -1,4 +1,8 @@
-//! After some failures in a row the API is left alone, but for one probe at a time: nothing piles up while it is down.
+//! After some failures in a row the API is left alone, but for a probe now and then: nothing piles up while it is down.
+//!
+//! A failure says that the API is down only if nothing was answered since its call began: some points of sale, or one account,
+//! may be slow or broken for themselves, and others go on meanwhile. And what somebody at a machine waits for is asked
+//! once whatever others met.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -14,11 +18,12 @@ pub(super) struct Circuit {
 
 #[derive(Default)]
 struct State {
-    /// In a row.
+    /// Answers so far. One that comes while a call is under way shows that the API lives, however that call ends.
+    answers: u64,
+    /// Failures since the last answer.
     failures: u32,
     /// Set while the API is left alone: when the next probe may go.
     rests: Option<Instant>,
-    probing: bool,
 }
 
 /// What a request said of the API's health.
@@ -30,10 +35,20 @@ pub(super) enum Health {
     Neither,
 }
 
-/// Leave to send one request. Dropped without a word, as by a caller that gave up, it counts as neither.
+/// Who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Haste {
+    /// Nobody waits for it, or it has failed before.
+    Patient,
+    /// Somebody does, at a machine.
+    Pressing,
+}
+
+/// Leave to send one request.
 pub(super) struct Pass<'a> {
     circuit: &'a Circuit,
-    probe: bool,
+    /// Answers before it.
+    answers: u64,
 }
 
 impl Circuit {
@@ -48,36 +63,44 @@ impl Circuit {
     }
 
     /// Whether `enter` would refuse now.
-    pub(super) fn is_shut(&self) -> bool {
-        self.state().is_shut()
+    pub(super) fn is_shut(&self, haste: Haste) -> bool {
+        haste == Haste::Patient && self.state().is_shut()
     }
 
-    pub(super) fn enter(&self) -> Option<Pass<'_>> {
+    /// While the API is left alone, whoever is let in is the probe: the next may go a while later, however this one ends, since
+    /// it may be one of those that are slow for themselves.
+    pub(super) fn enter(&self, haste: Haste) -> Option<Pass<'_>> {
         let mut state = self.state();
-        if state.is_shut() {
+        let is_shut = state.is_shut();
+        if is_shut && haste == Haste::Patient {
             return None;
         }
-        let probe = state.rests.is_some();
-        state.probing |= probe;
-        Some(Pass { circuit: self, probe })
+        if !is_shut && state.rests.is_some() {
+            state.rests = Some(Instant::now() + limits::API_REST);
+        }
+        let answers = state.answers;
+        Some(Pass { circuit: self, answers })
     }
 }
 
 impl State {
     fn is_shut(&self) -> bool {
-        self.rests.is_some_and(|until| self.probing || Instant::now() < until)
+        self.rests.is_some_and(|until| Instant::now() < until)
     }
 
-    fn note(&mut self, health: Health, probe: bool) {
-        let next = Instant::now() + limits::API_REST;
+    fn note(&mut self, health: Health, begun: u64) {
         match health {
-            Health::Good => *self = State::default(),
-            // What was under way when the API was found down says nothing new: only a probe puts the next one off.
-            Health::Bad if self.rests.is_none() => {
+            Health::Good => {
+                *self = State {
+                    answers: self.answers + 1,
+                    ..State::default()
+                }
+            }
+            Health::Bad if self.rests.is_none() && self.answers == begun => {
                 self.failures += 1;
+                let next = Instant::now() + limits::API_REST;
                 self.rests = (self.failures >= limits::API_FAILURES).then_some(next);
             }
-            Health::Bad | Health::Neither if probe => self.rests = Some(next),
             Health::Bad | Health::Neither => {}
         }
     }
@@ -93,19 +116,10 @@ pub(super) enum Turn {
 }
 
 impl Pass<'_> {
-    pub(super) fn end(mut self, health: Health) -> Option<Turn> {
-        self.note(health)
-    }
-
-    fn note(&mut self, health: Health) -> Option<Turn> {
+    pub(super) fn end(self, health: Health) -> Option<Turn> {
         let mut state = self.circuit.state();
-        if self.probe {
-            state.probing = false;
-        }
         let rested = state.rests.is_some();
-        // A probe that ends after another request has found the API well is one no more.
-        let probe = std::mem::take(&mut self.probe) && rested;
-        state.note(health, probe);
+        state.note(health, self.answers);
         match (rested, state.rests.is_some()) {
             (false, true) => {
                 self.circuit.resting.set(1.0);
@@ -116,14 +130,6 @@ impl Pass<'_> {
                 Some(Turn::Well)
             }
             _ => None,
-        }
-    }
-}
-
-impl Drop for Pass<'_> {
-    fn drop(&mut self) {
-        if self.probe {
-            self.note(Health::Neither);
         }
     }
 }

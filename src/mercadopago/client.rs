@@ -23,7 +23,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tower_service::Service;
 use uuid::Uuid;
 
-use super::circuit::Circuit;
+use super::circuit::{Circuit, Haste};
 use super::error::{ApiError, Broken, Complaint};
 use super::metrics::{self, Name};
 use super::retry;
@@ -62,6 +62,7 @@ pub(super) struct Call<'a> {
     pub(super) hidden: Vec<&'a Secret>,
     pub(super) key: Option<Uuid>,
     once: bool,
+    haste: Haste,
 }
 
 impl<'a> Call<'a> {
@@ -85,6 +86,7 @@ impl<'a> Call<'a> {
             hidden,
             key,
             once: false,
+            haste: Haste::Patient,
         }
     }
 
@@ -97,6 +99,12 @@ impl<'a> Call<'a> {
 
     pub(super) fn keyed(self, key: Uuid) -> Call<'a> {
         Call { key: Some(key), ..self }
+    }
+
+    /// Somebody at a machine waits for it.
+    pub(super) fn pressing(self) -> Call<'a> {
+        let haste = Haste::Pressing;
+        Call { haste, ..self }
     }
 
     /// Whoever asks tries again by himself.
@@ -176,12 +184,12 @@ impl Client {
     /// A call keeps its seat while it pauses: an API that fails or wants fewer calls gets fewer. It must have one while
     /// there is time for a whole try, for a try cut short would look like a silent API.
     async fn seated(&self, call: &Call<'_>, end: Instant) -> Result<Bytes, ApiError> {
-        if self.0.circuit.is_shut() {
+        if self.0.circuit.is_shut(call.haste) {
             return Err(ApiError::Resting);
         }
         let seat = timeout_at(end - limits::API_TRY_TIME, self.0.seats.acquire());
         let _seat = seat.await.map_err(|_| Broken::Busy)?.expect("it is never closed");
-        retry::tries(&self.0.circuit, end, call.is_idempotent(), async || {
+        retry::tries((&self.0.circuit, call.haste), end, call.is_idempotent(), async || {
             self.attempt(call).await
         })
         .await

@@ -160,7 +160,7 @@ impl Client {
     ) -> Result<(), ApiError> {
         let path = format!("/instore/qr/seller/collectors/{collector}/stores/{store}/pos/{pos}/orders");
         let call = Call::new(Name::OrderPut, Method::PUT, path, token);
-        self.ask(call.with(wire::write(&order.body())).once(), wire::nothing)
+        self.ask(call.with(wire::write(&order.body())).once().pressing(), wire::nothing)
             .await
     }
 
@@ -180,7 +180,7 @@ impl Client {
 
     /// Takes the order off the POS; whether there was one.
     pub async fn delete_order(&self, token: &Secret, collector: u64, pos: &ExternalPosId) -> Result<bool, ApiError> {
-        let call = Call::new(Name::OrderDelete, Method::DELETE, on_pos(collector, pos), token);
+        let call = Call::new(Name::OrderDelete, Method::DELETE, on_pos(collector, pos), token).pressing();
         match self.ask(call, wire::nothing).await {
             Err(ApiError::NotFound(_)) => Ok(false),
             result => result.map(|()| true),

@@ -184,8 +184,11 @@ impl Client {
     ) -> Result<Intent, ApiError> {
         let path = format!("/instore-api/integrations/v1/intents/qr/pos/{pos}");
         let call = Call::new(Name::IntentCreate, Method::POST, path, token);
-        self.ask(call.with(wire::write(&intent.body())).keyed(key).once(), Intent::read)
-            .await
+        self.ask(
+            call.with(wire::write(&intent.body())).keyed(key).once().pressing(),
+            Intent::read,
+        )
+        .await
     }
 
     pub async fn intent(&self, token: &Secret, id: &IntentId) -> Result<Intent, ApiError> {
@@ -196,7 +199,7 @@ impl Client {
     /// Possible only while it is open. How one that is final is answered is not documented: read it again.
     pub async fn cancel_intent(&self, token: &Secret, id: &IntentId) -> Result<(), ApiError> {
         self.ask(
-            Call::new(Name::IntentCancel, Method::DELETE, of(id), token),
+            Call::new(Name::IntentCancel, Method::DELETE, of(id), token).pressing(),
             wire::nothing,
         )
         .await

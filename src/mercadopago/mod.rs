@@ -19,7 +19,7 @@ mod retry;
 pub mod signature;
 mod store;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod wire;
 
 pub use client::Client;

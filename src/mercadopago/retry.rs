@@ -5,21 +5,22 @@ use std::time::Duration;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::circuit::{Circuit, Health, Turn};
+use super::circuit::{Circuit, Haste, Health, Turn};
 use super::error::{ApiError, Broken};
 use crate::limits;
 
 /// Tries until it ends well, or may not be tried again: `again` says whether the call may be made twice. Each try has
-/// `limits::API_TRY_TIME`, and all are over at `end`.
+/// `limits::API_TRY_TIME`, and all are over at `end`. Only the first is pressing.
 pub(super) async fn tries<T, F: Future<Output = Result<T, ApiError>>>(
-    circuit: &Circuit,
+    (circuit, haste): (&Circuit, Haste),
     end: Instant,
     again: bool,
     attempt: impl Fn() -> F,
 ) -> Result<T, ApiError> {
     let mut last = ApiError::Resting;
     for tried in 1..=limits::API_TRIES {
-        match once(circuit, end, attempt()).await {
+        let haste = if tried == 1 { haste } else { Haste::Patient };
+        match once((circuit, haste), end, attempt()).await {
             // The API was found down meanwhile; what this call itself met says more.
             Err(ApiError::Resting) => return Err(last),
             Err(error) if again && error.is_retried() => last = error,
@@ -36,11 +37,11 @@ pub(super) async fn tries<T, F: Future<Output = Result<T, ApiError>>>(
 }
 
 async fn once<T>(
-    circuit: &Circuit,
+    (circuit, haste): (&Circuit, Haste),
     end: Instant,
     attempt: impl Future<Output = Result<T, ApiError>>,
 ) -> Result<T, ApiError> {
-    let pass = circuit.enter().ok_or(ApiError::Resting)?;
+    let pass = circuit.enter(haste).ok_or(ApiError::Resting)?;
     let limit = end.min(Instant::now() + limits::API_TRY_TIME);
     let result = timeout_at(limit, attempt).await.unwrap_or(Err(Broken::Late.into()));
     let turn = pass.end(match &result {

@@ -11,7 +11,7 @@ use crate::domain::order::{Item, Items, Quantity};
 use crate::domain::posted::QrMode;
 use crate::limits;
 
-pub(super) mod server;
+pub(crate) mod server;
 
 use server::{Server, say, token};
 

@@ -2,6 +2,11 @@
 //!
 //! A POS has one place for an order there, so all that is done with that place goes one thing after the other. Nobody knows
 //! how a call ended that was cut off: what may have been done is looked for before it is done again.
+//!
+//! An attended order can be asked for by its POS. An intent cannot: only the answer that makes it and the notification of its
+//! end name it. So one whose answer was lost is asked for again once a search shows nothing of it, and Mercado Pago itself says
+//! whether its place is free: 201 makes the only one that can be paid from then on, 409 leaves what is there. Whoever paid the
+//! first one so lately that the search did not show it leaves the second to be taken off, as soon as that is seen.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -18,7 +23,7 @@ use super::{Failure, Tools};
 use crate::domain::command::Command;
 use crate::domain::id::{ExternalPosId, ExternalStoreId, IntentId, PosId, Reference};
 use crate::domain::order::{Order, Reason, Status};
-use crate::domain::posted::{Posted, QrData, Way};
+use crate::domain::posted::{Posted, QrData, QrMode, Way};
 use crate::limits;
 use crate::log::OrderQuery;
 use crate::mercadopago::{ApiError, Intent, IntentStatus, NewInstoreOrder, NewIntent};
@@ -77,31 +82,28 @@ pub(super) enum Before {
 
 /// Finds out whether an order is there that may be. If it is gone, it may be because it was paid: a search that is made
 /// when this returns would show that.
-pub(super) async fn find(tools: &Tools, api: &Api<'_>, order: &Order) -> Result<Before, Failure> {
+pub(super) async fn find(api: &Api<'_>, order: &Order, _lane: &Lane<'_>) -> Result<Before, Failure> {
     let Some(Way::Attended { pos, .. }) = order.posted.as_deref().map(|posted| &posted.way) else {
         return Ok(Before::Tried);
     };
-    {
-        let _lane = tools.lanes.enter(&order.pos).await;
-        if is_there(api, order, pos).await? {
-            return Ok(Before::There);
-        }
+    if is_there(api, order, pos).await? {
+        return Ok(Before::There);
     }
     sleep(limits::SEARCH_BEHIND).await;
     Ok(Before::Tried)
 }
 
-/// Brings an order there, unless it has ended meanwhile.
+/// Brings an order there, unless it has ended meanwhile. What was looked for before must have been within this lane.
 pub(super) async fn send(
     tools: &Tools,
     api: &Api<'_>,
     order: Arc<Order>,
     before: Before,
+    _lane: Lane<'_>,
 ) -> Result<Arc<Order>, Failure> {
     let Some(posted) = order.posted.as_deref() else {
         return Ok(order);
     };
-    let _lane = tools.lanes.enter(&order.pos).await;
     if !tools.is_open(&order) || order.expires_at <= tools.clock.now().at {
         return Ok(order);
     }
@@ -189,28 +191,25 @@ async fn create(
     let mut is_clear = false;
     if is_queued(&made) {
         is_clear = clear(tools, api, order).await?;
-        if is_clear {
-            made = api.errand(make()).await;
-        }
+        made = api.errand(make()).await;
     }
+    let unnamed = || Sent::There {
+        intent: None,
+        qr_data: None,
+    };
     match made {
         Ok(intent) => Ok(there(intent)),
-        // It may be this order's, or an earlier one's: time will tell.
-        Err(error) if before != Before::Nothing && has_status(&error, 409) && !is_clear => Err(error.into()),
-        // An answer that was lost made it, and this one cannot tell us its name.
-        Err(error) if before != Before::Nothing && has_status(&error, 409) => {
+        Err(error) if before == Before::Tried && has_status(&error, 409) => {
+            // An earlier one may be there; and a code that nobody knows shows nothing. Time will tell.
+            if !is_clear || order.content.qr == QrMode::Dynamic {
+                return Err(error.into());
+            }
             warn!(reference = %order.reference, %error, "the intent must be there since an earlier try: its name is not known");
-            Ok(Sent::There {
-                intent: None,
-                qr_data: None,
-            })
+            Ok(unnamed())
         }
         Err(ApiError::Nonsense { what }) => {
             warn!(reference = %order.reference, %what, "the intent is there, but its name is not known");
-            Ok(Sent::There {
-                intent: None,
-                qr_data: None,
-            })
+            Ok(unnamed())
         }
         Err(error) => refused(tools, order, error),
     }
@@ -232,33 +231,33 @@ fn has_status(error: &ApiError, status: u16) -> bool {
     error.complaint().is_some_and(|complaint| complaint.status == status)
 }
 
-/// Takes earlier orders of ours off that may be in the place; whether none can be there any more.
+/// Takes the earlier order off that may be in the place; whether none can be there any more.
+///
+/// When an intent was made that has a name, its place was free: all before it were over. Of those that came after it and have
+/// none, one may be there, but for what Mercado Pago refused.
 async fn clear(tools: &Tools, api: &Api<'_>, order: &Order) -> Result<bool, Failure> {
     let query = OrderQuery {
         pos: Some(order.pos.clone()),
         status: None,
         since: None,
         cursor: None,
-        limit: limits::EARLIER_ORDERS,
+        limit: limits::EARLIER_ORDERS + 1,
     };
     let page = tools.engine.caught_up().await?.orders(query).await?;
-    let is_earlier = |other: &&Order| !other.reference.same(&order.reference) && other.status != Status::Paid;
     let mut is_clear = true;
-    for before in page.orders.iter().filter(is_earlier) {
-        let Some(posted) = before
-            .posted
-            .as_ref()
-            .filter(|posted| matches!(posted.way, Way::Intent { .. }))
-        else {
-            continue;
-        };
-        is_clear &= match &posted.intent {
-            Some(id) => !is_opened(api, id).await? || cancel_intent(api, id).await? == Left::Gone,
-            // What was refused was never there.
-            None => before.status == Status::Rejected,
-        };
+    for earlier in page
+        .orders
+        .iter()
+        .filter(|other| !other.reference.same(&order.reference))
+    {
+        let Some(posted) = &earlier.posted else { continue };
+        if let (Way::Intent { .. }, Some(id)) = (&posted.way, &posted.intent) {
+            let is_off = !is_opened(api, id).await? || cancel_intent(api, id).await? == Left::Gone;
+            return Ok(is_clear && is_off);
+        }
+        is_clear &= earlier.status == Status::Rejected;
     }
-    Ok(is_clear)
+    Ok(is_clear && page.next.is_none())
 }
 
 /// A refusal for good is an outcome; anything else is to be tried again. A link brings another token for one that is
@@ -313,6 +312,8 @@ async fn remove(tools: &Tools, api: &Api<'_>, order: &Order, posted: &Posted) ->
             // Most that have ended are over: reading tells.
             Some(id) if !tools.is_open(order) && !is_opened(api, id).await? => Ok(Left::Gone),
             Some(id) => cancel_intent(api, id).await,
+            // Its code was in the answer that was lost: nobody can show it.
+            None if order.content.qr == QrMode::Dynamic => Ok(Left::Gone),
             None => Ok(Left::Unknown),
         },
     }

@@ -28,6 +28,8 @@ pub(super) struct Look {
     pub(super) findings: Findings,
     /// Mercado Pago does not know something of which it notified us: perhaps not yet.
     pub(super) unknown: bool,
+    /// Somebody has scanned the order, or its intent is over: it was there.
+    pub(super) is_known: bool,
     /// The order's own intent, if it was asked for and is there.
     pub(super) intent: Option<IntentNow>,
 }
@@ -112,6 +114,7 @@ pub(super) async fn look(
     Ok(Look {
         findings,
         unknown,
+        is_known: intent.is_some() || !merchant_orders.is_empty(),
         intent: intent.map(|intent| IntentNow::of(&intent, &payments)),
     })
 }

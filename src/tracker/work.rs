@@ -17,6 +17,7 @@ use crate::domain::hint::{Hint, Thing};
 use crate::domain::id::{AccountId, Reference};
 use crate::domain::order::{CancelReason, Order, Status};
 use crate::domain::payment::{Findings, Refund, RefundState};
+use crate::domain::pos::Mode;
 use crate::domain::posted::Way;
 use crate::engine::{Denied, Expiring, Link, Taken};
 use crate::limits;
@@ -143,7 +144,8 @@ async fn attend(tools: &Tools, key: &Key, why: &Why<'_>) -> Result<Ended, Failur
     };
     if why.sends(&order) && why.untried.order {
         // There is nothing to be seen of it yet.
-        let order = send(tools, &api, order, Before::Nothing).await?;
+        let lane = tools.lanes.enter(&order.pos).await;
+        let order = send(tools, &api, order, Before::Nothing, lane).await?;
         let (unknown, lingers) = (false, false);
         return Ok(Ended::Looked {
             order,
@@ -153,17 +155,27 @@ async fn attend(tools: &Tools, key: &Key, why: &Why<'_>) -> Result<Ended, Failur
     }
     let may_linger = why.lingers || order.status.is_open();
     let left = let_go(tools, &api, &order, why).await?;
-    let before = if why.sends(&order) {
-        find(tools, &api, &order).await?
-    } else {
-        Before::Nothing
+    // From what is seen of it until it is put there nobody else is at its place, and nothing is waited for.
+    let lane = match why.sends(&order) {
+        true => Some(tools.lanes.enter(&order.pos).await),
+        false => None,
     };
-    let (order, unknown) = see(tools, &api, order, why, left).await?;
+    let before = match &lane {
+        Some(lane) => find(&api, &order, lane).await?,
+        None => Before::Nothing,
+    };
+    let Seen { order, unknown, intent } = see(tools, &api, order, why, left).await?;
     // One that may have been paid already must not be put there again.
-    let order = if why.sends(&order) {
-        send(tools, &api, order, before).await?
-    } else {
-        order
+    let order = match lane.filter(|_| why.sends(&order)) {
+        Some(lane) => send(tools, &api, order, before, lane).await?,
+        None => order,
+    };
+    let left = match (&order.posted, intent) {
+        // An intent of it was paid of which nobody knew: this one must not be.
+        (Some(posted), Some(IntentNow::Open)) if order.status == Status::Paid => {
+            Some(take_off(tools, &api, &order, posted).await?)
+        }
+        _ => left,
     };
     let order = give_back(tools, &api, order, &why.untried.refunds).await?;
     let lingers = may_linger && order.may_linger() && left != Some(Left::Gone);
@@ -193,14 +205,22 @@ async fn let_go(tools: &Tools, api: &Api<'_>, order: &Order, why: &Why<'_>) -> R
     }
 }
 
-/// Looks, and tells the rules what was seen; and whether something is not known that we were notified of.
+/// What a look has come to.
+struct Seen {
+    order: Arc<Order>,
+    /// Something is not known that we were notified of.
+    unknown: bool,
+    intent: Option<IntentNow>,
+}
+
+/// Looks, and tells the rules what was seen.
 async fn see(
     tools: &Tools,
     api: &Api<'_>,
     order: Arc<Order>,
     why: &Why<'_>,
     left: Option<Left>,
-) -> Result<(Arc<Order>, bool), Failure> {
+) -> Result<Seen, Failure> {
     let own = why
         .hints
         .iter()
@@ -211,14 +231,24 @@ async fn see(
     let intent = order.posted.as_ref().and_then(|posted| posted.intent.as_ref());
     let seen = look(api, &order, &named, intent.filter(|_| asks)).await?;
     let order = tools.settle(order, seen.findings).await?;
-    let order = match ending(&order, seen.intent, left) {
+    let is_there = seen.is_known && why.sends(&order) && order.mode() == Mode::Intent;
+    let command = ending(&order, seen.intent, left).or(is_there.then(|| Command::Sent {
+        reference: order.reference.clone(),
+        intent: None,
+        qr_data: None,
+    }));
+    let order = match command {
         Some(command) => {
             let applied = tools.engine.submit(order.pos.clone(), command).await?;
             applied.order.unwrap_or(order)
         }
         None => order,
     };
-    Ok((order, seen.unknown))
+    Ok(Seen {
+        order,
+        unknown: seen.unknown,
+        intent: seen.intent,
+    })
 }
 
 /// How an open order ends that Mercado Pago has let go of, or that is over there and brought no money.

@@ -326,6 +326,44 @@ async fn what_a_country_or_a_mode_has_no_place_for_is_refused_by_name() {
     golden("problems-extras.txt", &said);
 }
 
+#[tokio::test]
+async fn what_is_recorded_is_told_again_although_its_pos_has_no_place_for_it_any_more() {
+    let setup =
+        Setup::quiet().account("id = \"cali\"\ncollector_id = 8\nsite = \"MCO\"\npoll_dialect = \"order-version-2\"");
+    let station = Station::with(setup).await;
+    let registered = async |pos, account, mode| {
+        let more = json!({"account": account, "mode": mode, "external_store_id": "S1"});
+        station.register_as(pos, more).await.status
+    };
+    let taxes = json!([{"type": "IVA", "value": 1, "percentage": 19}]);
+    for (pos, account, field, value) in [
+        ("SHELL", "test", "loyalty", loyalty()),
+        ("CALI", "cali", "taxes", taxes),
+    ] {
+        assert_eq!(registered(pos, account, "unattended").await, 201);
+        let pushed = |amount| order(&format!("{pos}-1"), json!(amount), &[(field, value.clone())]);
+        assert_eq!(station.push(pos, pushed(1000)).await, 201);
+        assert_eq!(station.cancel(pos).await, 204);
+        assert_eq!(registered(pos, account, "attended").await, 200);
+        let again = station.push(pos, pushed(1000)).await;
+        assert_eq!(
+            (again.status, again.json()["status"].clone()),
+            (200, json!("canceled")),
+            "{pos}"
+        );
+        let other = station.push(pos, pushed(1001)).await;
+        assert_eq!(
+            (other.status, other.json()["code"].clone()),
+            (409, json!("reference_used")),
+            "{pos}"
+        );
+        let new = station
+            .push(pos, order("T-2", json!(1000), &[(field, value.clone())]))
+            .await;
+        assert_eq!(new.status, 400, "{pos}");
+    }
+}
+
 /// The simulated Mercado Pago is not told by us what is right.
 #[tokio::test]
 async fn what_is_wrong_in_a_poll_is_seen() {

@@ -298,6 +298,62 @@ async fn what_was_paid_before_anybody_heard_of_it_is_not_put_there_again() {
 }
 
 #[tokio::test]
+async fn an_intent_that_is_made_again_although_the_first_was_paid_is_taken_off() {
+    // Neither the search nor a notification tells of the payment in time.
+    let behind = Faults {
+        delay: Duration::from_secs(2),
+        stale: Duration::from_secs(10),
+        ..Faults::default()
+    };
+    let (market, mut feed) = mute("intent", 1, behind).await;
+    market.push("PUMP4", "T-1", "100").await;
+    market.stand_at("PUMP4").await.pay().await;
+    let sent = feed.until("order_sent").await.data;
+    feed.until("order_paid").await;
+    let second = async || {
+        let placed = market.sandbox.placed("T-1").await.expect("it answers");
+        assert_eq!(placed.len(), 2);
+        placed[1].intent.clone().expect("an intent")
+    };
+    let begun = Instant::now();
+    while second().await.status == "OPENED" {
+        assert!(begun.elapsed() < Duration::from_secs(2), "anybody can pay it still");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(
+        (second().await.status, json!(second().await.id)),
+        ("CANCELED", sent["intent"].clone())
+    );
+}
+
+#[tokio::test]
+async fn an_intent_that_somebody_has_scanned_is_there_and_not_made_again() {
+    let (market, mut feed) = mute("intent", 1, Faults::default()).await;
+    market.push("PUMP4", "T-1", "100").await;
+    let customer = market.stand_at("PUMP4").await;
+    feed.until("order_sent").await;
+    let calls = market.sandbox.calls().await.expect("it answers");
+    assert_eq!(calls["POST /instore-api/integrations/v1/intents/qr/pos/{}"], 1);
+    customer.pay().await;
+    feed.until("order_paid").await;
+}
+
+#[tokio::test]
+async fn an_intent_whose_code_is_lost_is_not_told_to_be_there_and_can_be_canceled() {
+    let (market, mut feed) = mute("intent", 1, Faults::default()).await;
+    let order = json!({"external_reference": "T-1", "amount": 7, "title": "S", "qr": "dynamic"});
+    assert_eq!(market.station.push("PUMP4", &order).await, 201);
+    // It is asked for again, and refused because of itself.
+    let asked = async || market.sandbox.calls().await.expect("it answers")["POST /instore-api/integrations/v1/intents/qr/pos/{}"];
+    while asked().await < 2 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(market.station.status("T-1").await, "sending");
+    assert_eq!(market.station.cancel("PUMP4").await, 204, "nobody can show it");
+    feed.until("order_canceled").await;
+}
+
+#[tokio::test]
 async fn an_intent_whose_name_is_lost_is_known_by_its_end() {
     let (market, mut feed) = mute("intent", 1, Faults::default()).await;
     let sent_first = sent(&market, &mut feed, "T-1", "100").await;

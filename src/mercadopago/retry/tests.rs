@@ -31,7 +31,7 @@ fn end() -> Instant {
 /// Fails always in this way; how often it was tried, how long it took, and how it ended.
 async fn failing(again: bool, error: ApiError) -> (u32, Duration, ApiError) {
     let (circuit, tried, begun) = (circuit(), Cell::new(0), Instant::now());
-    let result = tries(&circuit, end(), again, async || {
+    let result = tries((&circuit, Haste::Patient), end(), again, async || {
         tried.set(tried.get() + 1);
         Err::<(), _>(error.clone())
     });
@@ -67,7 +67,7 @@ async fn only_what_may_pass_at_once_is_tried_again() {
 #[tokio::test(start_paused = true)]
 async fn a_try_that_ends_well_is_the_last() {
     let (circuit, tried) = (circuit(), Cell::new(0));
-    let result = tries(&circuit, end(), true, async || {
+    let result = tries((&circuit, Haste::Patient), end(), true, async || {
         tried.set(tried.get() + 1);
         if tried.get() < 3 { Err(cut()) } else { Ok("well") }
     });
@@ -114,7 +114,7 @@ async fn it_waits_as_long_as_it_is_told() {
 async fn a_try_and_a_call_have_their_time() {
     let silent = async |again| {
         let (circuit, tried, begun) = (circuit(), Cell::new(0), Instant::now());
-        let result = tries(&circuit, end(), again, async || {
+        let result = tries((&circuit, Haste::Patient), end(), again, async || {
             tried.set(tried.get() + 1);
             std::future::pending::<Result<(), _>>().await
         });
@@ -138,7 +138,7 @@ async fn a_try_and_a_call_have_their_time() {
 /// One request through the circuit, which ends so; whether it was let through.
 async fn one(circuit: &Circuit, result: Result<(), ApiError>) -> bool {
     let sent = Cell::new(false);
-    let ended = tries(circuit, end(), false, async || {
+    let ended = tries((circuit, Haste::Patient), end(), false, async || {
         sent.set(true);
         result.clone()
     });
@@ -169,9 +169,12 @@ async fn failures_in_a_row_open_the_circuit() {
     }
     assert!(one(&circuit, Err(status(429))).await, "neither good nor bad");
     assert!(one(&circuit, Err(status(501))).await);
-    assert!(!circuit.is_shut(), "four in a row");
+    assert!(!circuit.is_shut(Haste::Patient), "four in a row");
     assert!(one(&circuit, Err(cut())).await);
-    assert!(circuit.is_shut() && !one(&circuit, Ok(())).await, "five in a row");
+    assert!(
+        circuit.is_shut(Haste::Patient) && !one(&circuit, Ok(())).await,
+        "five in a row"
+    );
     advance(limits::API_REST - Duration::from_millis(1)).await;
     assert!(!one(&circuit, Ok(())).await);
     advance(Duration::from_millis(1)).await;
@@ -181,7 +184,10 @@ async fn failures_in_a_row_open_the_circuit() {
     assert!(one(&circuit, Err(cut())).await, "a probe, which fails");
     assert!(!one(&circuit, Ok(())).await);
     advance(limits::API_REST).await;
-    assert!(one(&circuit, Ok(())).await && !circuit.is_shut(), "a probe ends it");
+    assert!(
+        one(&circuit, Ok(())).await && !circuit.is_shut(Haste::Patient),
+        "a probe ends it"
+    );
     for _ in 0..4 {
         assert!(one(&circuit, Err(cut())).await, "and all is forgotten");
     }
@@ -197,34 +203,77 @@ async fn opened() -> Circuit {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_probe_goes_at_a_time() {
+async fn probes_go_one_after_the_other_and_none_waits_for_one_that_hangs() {
     let circuit = opened().await;
-    let probe = circuit.enter().expect("the probe");
-    advance(limits::API_REST * 3).await;
-    assert!(circuit.enter().is_none(), "while it is under way");
-    drop(probe);
-    assert!(circuit.enter().is_none(), "one that was given up says nothing");
+    let slow = circuit.enter(Haste::Patient).expect("the probe");
+    assert!(circuit.enter(Haste::Patient).is_none(), "one at a time");
     advance(limits::API_REST).await;
-    let probe = circuit.enter().expect("the next probe");
+    let probe = circuit.enter(Haste::Patient).expect("the next probe");
+    assert!(circuit.enter(Haste::Patient).is_none());
     assert_eq!(probe.end(Health::Good), Some(Turn::Well));
-    assert!(circuit.enter().is_some() && !circuit.is_shut());
+    assert_eq!(slow.end(Health::Bad), None);
+    assert!(circuit.enter(Haste::Patient).is_some() && !circuit.is_shut(Haste::Patient));
+}
+
+#[tokio::test(start_paused = true)]
+async fn failures_of_some_say_nothing_while_others_are_answered() {
+    let circuit = circuit();
+    let slow: Vec<_> = (0..500).map(|_| circuit.enter(Haste::Patient).expect("well")).collect();
+    assert!(one(&circuit, Ok(())).await);
+    for pass in slow {
+        assert_eq!(pass.end(Health::Bad), None);
+    }
+    assert!(
+        !circuit.is_shut(Haste::Patient),
+        "one was answered while they were under way"
+    );
+    let alone: Vec<_> = (0..500).map(|_| circuit.enter(Haste::Patient).expect("well")).collect();
+    for pass in alone {
+        pass.end(Health::Bad);
+    }
+    assert!(circuit.is_shut(Haste::Patient), "nobody was");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_somebody_waits_for_is_asked_once_though_the_api_rests() {
+    let circuit = circuit();
+    for _ in 0..limits::API_FAILURES {
+        assert!(one(&circuit, Err(cut())).await);
+    }
+    let tried = Cell::new(0);
+    let pressing = async |result: Result<(), ApiError>| {
+        let attempt = async || {
+            tried.set(tried.get() + 1);
+            result.clone()
+        };
+        tries((&circuit, Haste::Pressing), end(), true, attempt).await
+    };
+    assert_eq!((pressing(Err(cut())).await, tried.get()), (Err(cut()), 1));
+    assert!(circuit.is_shut(Haste::Patient));
+    assert_eq!((pressing(Ok(())).await, tried.get()), (Ok(()), 2));
+    assert!(!circuit.is_shut(Haste::Patient), "it answers again");
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_was_under_way_says_little_when_the_api_rests() {
     let circuit = circuit();
-    let (early, late) = (circuit.enter().expect("well"), circuit.enter().expect("well"));
+    let (early, late) = (
+        circuit.enter(Haste::Patient).expect("well"),
+        circuit.enter(Haste::Patient).expect("well"),
+    );
     for _ in 0..limits::API_FAILURES {
         assert!(one(&circuit, Err(cut())).await);
     }
     advance(limits::API_REST / 2).await;
     assert_eq!(early.end(Health::Bad), None);
     advance(limits::API_REST / 2).await;
-    let probe = circuit.enter().expect("a late failure does not put the probe off");
+    let probe = circuit
+        .enter(Haste::Patient)
+        .expect("a late failure does not put the probe off");
     assert_eq!(late.end(Health::Good), Some(Turn::Well));
-    assert!(!circuit.is_shut(), "a late success is one");
+    assert!(!circuit.is_shut(Haste::Patient), "a late success is one");
     assert_eq!(probe.end(Health::Bad), None);
-    assert!(!circuit.is_shut(), "one failure");
+    assert!(!circuit.is_shut(Haste::Patient), "it began before that");
 }
 
 #[tokio::test(start_paused = true)]
@@ -233,11 +282,14 @@ async fn a_call_that_finds_the_circuit_open_says_what_it_met_itself() {
     for _ in 0..3 {
         assert!(one(&circuit, Err(cut())).await);
     }
-    let result = tries(&circuit, end(), true, async || Err::<(), _>(status(500))).await;
+    let result = tries((&circuit, Haste::Patient), end(), true, async || {
+        Err::<(), _>(status(500))
+    })
+    .await;
     assert_eq!(
         result,
         Err(status(500)),
         "the second of its tries was the fifth failure"
     );
-    assert!(circuit.is_shut());
+    assert!(circuit.is_shut(Haste::Patient));
 }
