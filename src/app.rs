@@ -28,16 +28,22 @@ use crate::link::{self, Bell, Keeper, Reloads, StoreError};
 use crate::log::{Log, LogError, OpenError};
 use crate::mercadopago::{self, Client};
 use crate::net::listen::{Sharing, tcp, tcp_shared};
-use crate::net::metrics::Connections;
+use crate::net::metrics::{Connections, Handshakes};
 use crate::net::seats::Seats;
 use crate::net::stop::{Stop, Stopping, channel};
+use crate::net::tls::Tls;
 use crate::net::{self, Face, Limits};
 use crate::notify::{self, Notifications};
 use crate::poll::{self, Counts, Elsewhere};
 use crate::seal::Seal;
 use crate::table::{Names, Ring, Table, UrlSecrets, doorbell};
 use crate::telemetry::Metrics;
+use crate::tls;
 use crate::tracker::{self, Tracker};
+
+mod secured;
+
+use secured::Secured;
 
 /// Why the server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -97,8 +103,10 @@ pub enum ReloadError {
 #[derive(Debug, Clone)]
 pub struct Addresses {
     pub poll: Vec<SocketAddr>,
+    pub poll_tls: Vec<SocketAddr>,
     pub control: PathBuf,
     pub control_tcp: Option<SocketAddr>,
+    pub control_tls: Option<SocketAddr>,
     pub admin: SocketAddr,
 }
 
@@ -108,8 +116,10 @@ pub struct App {
     config: Mutex<Config>,
     accounts: Arc<Accounts>,
     links: Reloads,
+    clock: Clock,
     engine: Engine,
     seats: Arc<Seats>,
+    secured: Secured,
     calls_per_second: Arc<AtomicU32>,
     stop: Stop,
     poll: poll::Running,
@@ -127,6 +137,7 @@ struct Faces {
     settings: control::Settings,
     socket: UnixListener,
     tcp: Option<(TcpListener, Secret)>,
+    tls: Option<(TcpListener, tls::Server, Secret)>,
     probe: Probe,
 }
 
@@ -155,6 +166,7 @@ impl App {
 
         warn_of_missing_tokens(&config);
         let clock = Clock::default();
+        let secured = Secured::new(&config, &clock);
         let accounts = Arc::new(Accounts::new(&config.accounts));
         let (table, rings) = table(&config);
         let log = Log::open(&config.data.dir, &config.poll.keys.join(","))?;
@@ -184,28 +196,36 @@ impl App {
             keep_entries: Duration::from_secs(u64::from(config.data.keep_days) * 86_400),
         })?;
 
-        let mut poll_listeners = Vec::new();
-        for address in &config.poll.listen {
-            let shared = tcp_shared(*address, config.poll.threads);
-            poll_listeners.extend(shared.map_err(|source| StartError::Listen {
-                key: "poll.listen",
-                address: *address,
-                source,
-            })?);
+        let threads = config.poll.threads;
+        let (mut listeners, poll_addresses) =
+            listen_shared("poll.listen", &config.poll.listen, threads, poll::Listener::Plain)?;
+        let mut poll_tls = Vec::new();
+        if let (Some(tls), Some(secure)) = (&config.poll.tls, &secured.poll) {
+            let with_tls = |listener| poll::Listener::Tls(listener, secure.server.clone());
+            let more;
+            (more, poll_tls) = listen_shared("poll.tls.listen", &tls.listen, threads, with_tls)?;
+            listeners.extend(more);
         }
-        let control_tcp = config.control.tcp.as_ref();
-        let tcp = control_tcp
-            .map(|tcp| Ok::<_, StartError>((listen("control.tcp", tcp.addr)?, tcp.token.clone())))
-            .transpose()?;
-        let mut poll_addresses = poll_listeners
-            .iter()
-            .map(TcpListener::local_addr)
-            .collect::<io::Result<Vec<_>>>()?;
-        poll_addresses.dedup();
+        let tcp = match &config.control.tcp {
+            Some(tcp) => Some((listen("control.tcp", tcp.addr)?, tcp.token.clone())),
+            None => None,
+        };
+        let control_tls = match (&config.control.tls, &secured.control) {
+            (Some(tls), Some(secure)) => {
+                let listener = listen("control.tls.listen", tls.listen)?;
+                Some((listener, secure.server.clone(), tls.token.clone()))
+            }
+            _ => None,
+        };
         let addresses = Addresses {
             poll: poll_addresses,
+            poll_tls,
             control: config.control.socket.clone(),
             control_tcp: tcp.as_ref().map(|(listener, _)| listener.local_addr()).transpose()?,
+            control_tls: control_tls
+                .as_ref()
+                .map(|(listener, ..)| listener.local_addr())
+                .transpose()?,
             admin: admin_address,
         };
         let socket = control::bind(&config.control)?;
@@ -223,7 +243,7 @@ impl App {
                 bell,
             }),
         };
-        let poll = poll::start(poll_listeners, settings, &stopping)?;
+        let poll = poll::start(listeners, settings, &stopping)?;
         let calls_per_second = Arc::new(AtomicU32::new(config.mercadopago.calls_per_second));
         let faces = Faces {
             tracker: Tracker {
@@ -249,9 +269,10 @@ impl App {
             },
             engine: engine.clone(),
             rings,
-            clock,
+            clock: clock.clone(),
             socket,
             tcp,
+            tls: control_tls,
         };
         // If it is gone it had panicked, and `stop` will say so.
         let _ = go.send(faces);
@@ -260,7 +281,9 @@ impl App {
             config: Mutex::new(config),
             accounts,
             links,
+            clock,
             seats,
+            secured,
             calls_per_second,
             engine,
             stop,
@@ -290,6 +313,7 @@ impl App {
         };
         warn_of_missing_tokens(&new);
         self.seats.set_max(new.poll.connections);
+        self.secured.show(&new, &self.clock);
         self.calls_per_second.store(new.mercadopago.calls_per_second, Relaxed);
         self.accounts.replace(&new.accounts);
         self.links.tell(known).await;
@@ -316,6 +340,25 @@ fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartEr
     tcp(address, Sharing::Alone).map_err(|source| StartError::Listen { key, address, source })
 }
 
+/// `count` listeners on each address, and where they listen.
+fn listen_shared(
+    key: &'static str,
+    addresses: &[SocketAddr],
+    count: usize,
+    kind: impl Fn(TcpListener) -> poll::Listener,
+) -> Result<(Vec<poll::Listener>, Vec<SocketAddr>), StartError> {
+    let (mut listeners, mut bound) = (Vec::new(), Vec::new());
+    for address in addresses.iter().copied() {
+        let shared = tcp_shared(address, count).map_err(|source| StartError::Listen { key, address, source })?;
+        for listener in shared {
+            bound.push(listener.local_addr()?);
+            listeners.push(kind(listener));
+        }
+    }
+    bound.dedup();
+    Ok((listeners, bound))
+}
+
 fn warn_of_missing_tokens(config: &Config) {
     let mute = |account: &&config::Account| account.access_token.is_none() && account.oauth.is_none();
     for account in config.accounts.iter().filter(mute) {
@@ -339,6 +382,7 @@ fn elsewhere(settings: notify::Settings) -> Elsewhere {
 
 fn describe() {
     net::metrics::describe();
+    secured::describe();
     poll::describe();
     notify::describe();
     control::describe();
@@ -442,6 +486,7 @@ async fn serve_control(faces: Faces, probe: &OnceLock<Probe>, stopping: Stopping
         settings,
         socket,
         tcp,
+        tls,
         probe: told,
     } = faces;
     let (expiring, expired) = mpsc::channel(limits::EXPIRING);
@@ -474,7 +519,16 @@ async fn serve_control(faces: Faces, probe: &OnceLock<Probe>, stopping: Stopping
             serve_tcp(listener, face.clone(), control, stopping.clone()).await;
         }
     };
-    tokio::join!(unix, tcp);
+    let tls = async {
+        if let Some((listener, server, token)) = tls
+            && let Some(listener) = on_runtime(listener)
+        {
+            let listener = Tls::new(listener, &server, Handshakes::new("control"));
+            let control = Control::with_token(settings.clone(), token);
+            net::serve(listener, face.clone(), control, stopping.clone()).await;
+        }
+    };
+    tokio::join!(unix, tcp, tls);
     by_itself.abort();
     tracking.abort();
     // It ends by itself, and a panic in it was told by then.
@@ -493,10 +547,15 @@ where
         + 'static,
     B: hyper::body::Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Unpin + 'static,
 {
-    match tokio::net::TcpListener::from_std(listener) {
-        Ok(listener) => net::serve(listener, face, service, stopping).await,
-        Err(error) => tracing::error!(%error, "a listener is not served"),
+    if let Some(listener) = on_runtime(listener) {
+        net::serve(listener, face, service, stopping).await;
     }
+}
+
+fn on_runtime(listener: TcpListener) -> Option<tokio::net::TcpListener> {
+    tokio::net::TcpListener::from_std(listener)
+        .inspect_err(|error| tracing::error!(%error, "a listener is not served"))
+        .ok()
 }
 
 fn face(name: &'static str, idle: Duration, connections: usize) -> Face {

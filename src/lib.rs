@@ -8,6 +8,7 @@ pub mod limits;
 pub mod domain;
 
 pub mod seal;
+pub mod tls;
 
 pub mod clock;
 pub mod config;

@@ -97,6 +97,15 @@ pub const KEEP_DAYS_MAX: u32 = 36_500;
 pub const DELIVERY_SECONDS_DEFAULT: u32 = 120;
 pub const DELIVERY_SECONDS_MAX: u32 = 86_400;
 
+// --- TLS --------------------------------------------------------------------------------------------------------
+
+/// A file with certificates or a key. A chain of four RSA certificates has some 8 KiB.
+pub const CERTIFICATE_FILE_BYTES: u64 = 64 * 1024;
+/// Certificates of one chain. Each goes out with each full handshake; three are usual.
+pub const CERTIFICATES: usize = 8;
+/// Sessions of clients that know no tickets, some 200 bytes each. Mercado Pago polls from few machines.
+pub const TLS_SESSIONS: usize = 1_024;
+
 // --- time -------------------------------------------------------------------------------------------------------
 
 pub const EXPIRES_IN_SECONDS: std::ops::RangeInclusive<u64> = 1..=86_400;

@@ -36,6 +36,7 @@ pub fn serve(pos: usize) {
     std::thread::spawn(move || while rings.blocking_recv().is_some() {});
     let listeners = tcp_shared(([127, 0, 0, 1], 0).into(), 1).expect("a free port");
     let port = listeners[0].local_addr().expect("it is bound").port();
+    let listeners = listeners.into_iter().map(poll::Listener::Plain).collect();
     let (stop, stopping) = stop::channel();
     let settings = poll::Settings {
         path: "/pay-mp".into(),

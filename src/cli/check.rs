@@ -49,7 +49,9 @@ fn facts(config: &Config) -> Result<Vec<(&'static str, Cell)>, Failure> {
         .listen
         .iter()
         .map(|address| format!("http://{address}{}?{keys}", config.poll.path));
-    facts.extend(polls.map(|url| ("polls", url.into())));
+    let secured = config.poll.tls.iter().flat_map(|tls| &tls.listen);
+    let secured = secured.map(|address| format!("https://{address}{}?{keys}", config.poll.path));
+    facts.extend(polls.chain(secured).map(|url| ("polls", url.into())));
     facts.push(("control", config.control.socket.display().to_string().into()));
     facts.extend(
         config
@@ -58,12 +60,28 @@ fn facts(config: &Config) -> Result<Vec<(&'static str, Cell)>, Failure> {
             .iter()
             .map(|tcp| ("control", format!("http://{}", tcp.addr).into())),
     );
+    let secured = config.control.tls.iter();
+    facts.extend(secured.map(|tls| ("control", format!("https://{}", tls.listen).into())));
+    facts.extend(certificates(config));
     facts.push(("admin", format!("http://{}", config.admin.listen).into()));
     facts.push(("data", config.data.dir.display().to_string().into()));
     for account in &config.accounts {
         facts.push(("account", tell(config, account)?));
     }
     Ok(facts)
+}
+
+/// Until when each is good.
+fn certificates(config: &Config) -> impl Iterator<Item = (&'static str, Cell)> {
+    let polls = config.poll.tls.iter().map(|tls| ("polls", &tls.identity));
+    let control = config.control.tls.iter().map(|tls| ("control", &tls.identity));
+    polls.chain(control).map(|(face, identity)| {
+        let end = jiff::Timestamp::from_second(identity.validity.until).unwrap_or(jiff::Timestamp::MAX);
+        (
+            "certificate",
+            format!("of {face}, good until {}", end.strftime("%Y-%m-%d %H:%M UTC")).into(),
+        )
+    })
 }
 
 /// An account, with what is on the disk of its link. Whoever may not look there is told so; damage stops a start.

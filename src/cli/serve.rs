@@ -18,7 +18,7 @@ use crate::telemetry::{self, LogFormat};
 ///
 /// Without a file it runs for a first try: on loopback, with a test account, and with its data where this user may
 /// write. SIGTERM and SIGINT end it once what is in flight is answered; SIGHUP reads the configuration anew and takes
-/// over what can change while running (accounts, limits), or says why not and keeps the old.
+/// over what can change while running (accounts, certificates, limits), or says why not and keeps the old.
 #[derive(Args)]
 #[command(after_help = "Examples:
   surtidor serve
@@ -105,25 +105,35 @@ fn welcome(screen: &mut Screen<'_>, addresses: &Addresses, path: &str, keys: &[S
             .join("&")
     };
     let socket = addresses.control.display();
-    let first = addresses.poll.first().map(ToString::to_string).unwrap_or_default();
+    let plain = addresses.poll.iter().map(|address| format!("http://{address}"));
+    let secured = addresses.poll_tls.iter().map(|address| format!("https://{address}"));
+    let polls: Vec<_> = plain.chain(secured).collect();
+    let first = polls.first().map_or("", String::as_str);
+    // The certificate names its host, and what is typed here is an address.
+    let curl = if first.starts_with("https") {
+        "curl -ik"
+    } else {
+        "curl -i"
+    };
     let body_keys = keys
         .iter()
         .map(|key| format!("\"{key}\":\"1\""))
         .collect::<Vec<_>>()
         .join(",");
     let mut lines = vec!["Surtidor is running.".to_owned(), String::new()];
-    lines.extend(
-        addresses
-            .poll
-            .iter()
-            .map(|address| format!("  polls    http://{address}{path}?{}", query("…"))),
-    );
+    lines.extend(polls.iter().map(|url| format!("  polls    {url}{path}?{}", query("…"))));
     lines.push(format!("  control  {socket}"));
     lines.extend(
         addresses
             .control_tcp
             .iter()
             .map(|address| format!("  control  http://{address} (with the token)")),
+    );
+    lines.extend(
+        addresses
+            .control_tls
+            .iter()
+            .map(|address| format!("  control  https://{address} (with the token)")),
     );
     lines.push(format!("  admin    http://{}/metrics", addresses.admin));
     lines.extend([
@@ -134,7 +144,7 @@ fn welcome(screen: &mut Screen<'_>, addresses: &Addresses, path: &str, keys: &[S
         format!(
             "  curl --unix-socket {socket} -X PUT http://s/v1/pos/PUMP1/order -d '{{\"amount\":\"18525.50\",\"title\":\"SUPER 23.45 L\"}}'"
         ),
-        format!("  curl -i 'http://{first}{path}?{}'", query("1")),
+        format!("  {curl} '{first}{path}?{}'", query("1")),
         String::new(),
     ]);
     for line in lines {

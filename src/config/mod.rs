@@ -13,6 +13,7 @@ use crate::domain::account::{DeliveryFailed, Dialect, LatePayment};
 use crate::domain::id::AccountId;
 use crate::domain::money::Site;
 use crate::limits;
+use crate::tls::Identity;
 
 mod finding;
 mod parse;
@@ -44,8 +45,9 @@ pub struct Config {
 
 #[derive(Debug, Clone)]
 pub struct Poll {
-    /// At least one.
+    /// At least one, unless there is TLS.
     pub listen: Vec<SocketAddr>,
+    pub tls: Option<PollTls>,
     /// As it stands in a request's first line.
     pub path: String,
     /// The query parameters that name a POS, in this order: one to `limits::POLL_KEYS`.
@@ -58,18 +60,33 @@ pub struct Poll {
 }
 
 #[derive(Debug, Clone)]
+pub struct PollTls {
+    /// At least one.
+    pub listen: Vec<SocketAddr>,
+    pub identity: Identity,
+}
+
+#[derive(Debug, Clone)]
 pub struct Control {
     pub socket: PathBuf,
     pub socket_mode: u32,
     /// The group's number.
     pub socket_group: Option<u32>,
     pub tcp: Option<ControlTcp>,
+    pub tls: Option<ControlTls>,
 }
 
 #[derive(Debug, Clone)]
 pub struct ControlTcp {
     /// Always loopback.
     pub addr: SocketAddr,
+    pub token: Secret,
+}
+
+#[derive(Debug, Clone)]
+pub struct ControlTls {
+    pub listen: SocketAddr,
+    pub identity: Identity,
     pub token: Secret,
 }
 

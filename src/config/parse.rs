@@ -1,28 +1,31 @@
 //! From what was written to what is meant: each key's rule, its default, and what the keys demand of each other.
 
+use std::fmt::Display;
 use std::net::SocketAddr;
 
 use super::finding::{Findings, Place};
 use super::raw::{self, Raw, Setting, fold};
 use super::secret::{self, Secret};
 use super::value::{
-    Parsed, addresses, base_url, group, loopback, mode, notification_path, number, path, query_keys, socket_path,
-    url_path, word,
+    Parsed, address, addresses, base_url, group, loopback, mode, notification_path, number, path, query_keys,
+    socket_path, url_path, word,
 };
 use super::{
-    Account, Admin, BaseUrl, Config, Control, ControlTcp, Data, Home, MercadoPago, Notifications, OAuth, Poll,
+    Account, Admin, BaseUrl, Config, Control, ControlTcp, ControlTls, Data, Home, MercadoPago, Notifications, OAuth,
+    Poll, PollTls, read_text,
 };
 use crate::domain::account::{DeliveryFailed, Dialect, LatePayment};
 use crate::domain::id::AccountId;
 use crate::domain::money::Site;
 use crate::limits;
+use crate::tls::{Chain, Identity};
 
 /// What it returns is whole only if nothing was found to be a fault: a key with a fault has its default.
 pub(super) fn parse(raw: &Raw, home: &Home, file: &Place, found: &mut Findings) -> Config {
     let data = data(&raw.data, home, file, found);
     let config = Config {
-        poll: poll(&raw.poll, found),
-        control: control(&raw.control, home, &data, found),
+        poll: poll(&raw.poll, &raw.poll_tls, file, found),
+        control: control(raw, home, &data, file, found),
         admin: admin(&raw.admin, found),
         data,
         notifications: notifications(&raw.notifications, found),
@@ -61,7 +64,7 @@ impl Findings {
 
 // --- sections ---------------------------------------------------------------------------------------------------
 
-fn poll(raw: &raw::Poll, found: &mut Findings) -> Poll {
+fn poll(raw: &raw::Poll, tls: &raw::PollTls, file: &Place, found: &mut Findings) -> Poll {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let secrets = secrets(&raw.secret, &raw.secret_file, found);
     if let (Some(setting), true) = (
@@ -70,10 +73,15 @@ fn poll(raw: &raw::Poll, found: &mut Findings) -> Poll {
     ) {
         found.warn(&setting.place, &setting.key, SHORT_SECRET);
     }
+    let is_secured = any([&tls.listen, &tls.certificate_file, &tls.key_file]);
+    let plain = match is_secured {
+        // Whoever asks for TLS gets a port without it only by asking for that, too.
+        true => Vec::new(),
+        false => vec![SocketAddr::from(([0, 0, 0, 0], 8080))],
+    };
     Poll {
-        listen: found
-            .list(&raw.listen, addresses)
-            .unwrap_or_else(|| vec![SocketAddr::from(([0, 0, 0, 0], 8080))]),
+        listen: found.list(&raw.listen, addresses).unwrap_or(plain),
+        tls: is_secured.then(|| poll_tls(tls, file, found)).flatten(),
         path: found.one(&raw.path, url_path).unwrap_or_else(|| "/pay-mp".into()),
         keys: found
             .list(&raw.keys, query_keys)
@@ -88,7 +96,65 @@ fn poll(raw: &raw::Poll, found: &mut Findings) -> Poll {
     }
 }
 
-fn control(raw: &raw::Control, home: &Home, data: &Data, found: &mut Findings) -> Control {
+fn poll_tls(raw: &raw::PollTls, file: &Place, found: &mut Findings) -> Option<PollTls> {
+    let example = "listen = \"0.0.0.0:443\"";
+    if raw.listen.is_none() {
+        found.fault(file, "poll.tls.listen", format!("is missing: write {example}"));
+    }
+    let listen = found.list(&raw.listen, addresses);
+    let files = [&raw.certificate_file, &raw.key_file];
+    let identity = identity("poll.tls", files, file, found);
+    Some(PollTls {
+        listen: listen?,
+        identity: identity?,
+    })
+}
+
+fn any(settings: [&Option<Setting>; 3]) -> bool {
+    settings.iter().any(|setting| setting.is_some())
+}
+
+/// A certificate and its key. Both are read now, so that whoever checks the configuration checks them, too.
+fn identity(
+    section: &str,
+    [certificate, key]: [&Option<Setting>; 2],
+    file: &Place,
+    found: &mut Findings,
+) -> Option<Identity> {
+    let read = |text: &str| {
+        let path = path(text)?;
+        let named = |why: &dyn Display| format!("{}: {why}", path.display());
+        let text = read_text(&path, limits::CERTIFICATE_FILE_BYTES).map_err(|why| named(&why))?;
+        Ok((text, path))
+    };
+    let named = format!("{section}.certificate_file");
+    let example = "certificate_file = \"/etc/surtidor/tls/fullchain.pem\"";
+    let chain = found.required(certificate, (file, &named, example), |text| {
+        let (text, path) = read(text)?;
+        Chain::parse(&text).map_err(|why| format!("{}: {why}", path.display()))
+    });
+    let named = format!("{section}.key_file");
+    let example = "key_file = \"/etc/surtidor/tls/privkey.pem\"";
+    let read_key = found.required(key, (file, &named, example), read);
+    if let (Some(key), Some((_, path))) = (key, &read_key)
+        && secret::is_open_to_all(path)
+    {
+        found.warn(&key.place, &key.key, open_to_all(key));
+    }
+    let (chain, (text, path)) = (chain?, read_key?);
+    found.one(key, |_| {
+        chain
+            .with_key(&text)
+            .map_err(|why| format!("{}: {why}", path.display()))
+    })
+}
+
+fn open_to_all(file: &Setting) -> String {
+    format!("every user of this machine can read {0}: chmod o-r {0}", file.text())
+}
+
+fn control(all: &Raw, home: &Home, data: &Data, file: &Place, found: &mut Findings) -> Control {
+    let raw = &all.control;
     let usual = || home.socket(&data.dir);
     let socket_mode = found.one(&raw.socket_mode, mode).unwrap_or(0o660);
     if let (Some(setting), true) = (&raw.socket_mode, socket_mode & 0o002 != 0) {
@@ -98,30 +164,66 @@ fn control(raw: &raw::Control, home: &Home, data: &Data, found: &mut Findings) -
             "every user of this machine may put and cancel orders; \"0660\" is usual",
         );
     }
+    let token = control_token(all, found);
+    let tcp = found.one(&raw.tcp, loopback);
+    let tls = control_tls(&all.control_tls, file, found);
     Control {
         socket: found.one(&raw.socket, socket_path).unwrap_or_else(usual),
         socket_mode,
         socket_group: found.one(&raw.socket_group, group),
-        tcp: control_tcp(raw, found),
+        tcp: token.clone().and_then(|token| Some(ControlTcp { addr: tcp?, token })),
+        tls: token.and_then(|token| {
+            let (listen, identity) = tls?;
+            Some(ControlTls {
+                listen,
+                identity,
+                token,
+            })
+        }),
     }
 }
 
-fn control_tcp(raw: &raw::Control, found: &mut Findings) -> Option<ControlTcp> {
-    let token = one_secret(&raw.token, &raw.token_file, found);
-    let given = raw.token.as_ref().or(raw.token_file.as_ref());
+/// What whoever comes over TCP must know.
+fn control_token(raw: &Raw, found: &mut Findings) -> Option<Secret> {
+    let Raw {
+        control,
+        control_tls: tls,
+        ..
+    } = raw;
+    let token = one_secret(&control.token, &control.token_file, found);
+    let given = control.token.as_ref().or(control.token_file.as_ref());
     if let (Some(setting), Some(true)) = (given, token.as_ref().map(is_short)) {
         found.warn(&setting.place, &setting.key, SHORT_SECRET);
     }
-    match (&raw.tcp, given) {
-        (None, Some(setting)) => found.warn(&setting.place, &setting.key, "is of no use without control.tcp"),
-        (Some(tcp), None) => {
+    let listening = [&control.tcp, &tls.listen];
+    match given {
+        Some(setting) if listening.iter().all(|listen| listen.is_none()) => {
+            found.warn(
+                &setting.place,
+                &setting.key,
+                "is of no use without control.tcp or control.tls",
+            );
+        }
+        None => {
             let why = "needs a token: name its file in control.token_file, or set SURTIDOR_CONTROL__TOKEN";
-            found.fault(&tcp.place, &tcp.key, why);
+            for listen in listening.into_iter().flatten() {
+                found.fault(&listen.place, &listen.key, why);
+            }
         }
         _ => {}
     }
-    let addr = found.one(&raw.tcp, loopback)?;
-    Some(ControlTcp { addr, token: token? })
+    token
+}
+
+fn control_tls(raw: &raw::ControlTls, file: &Place, found: &mut Findings) -> Option<(SocketAddr, Identity)> {
+    if !any([&raw.listen, &raw.certificate_file, &raw.key_file]) {
+        return None;
+    }
+    let example = (file, "control.tls.listen", "listen = \"0.0.0.0:8443\"");
+    let listen = found.required(&raw.listen, example, address);
+    let files = [&raw.certificate_file, &raw.key_file];
+    let identity = identity("control.tls", files, file, found);
+    Some((listen?, identity?))
 }
 
 fn admin(raw: &raw::Admin, found: &mut Findings) -> Admin {
@@ -391,8 +493,7 @@ fn secrets(direct: &Option<Setting>, file: &Option<Setting>, found: &mut Finding
     }
     let read = found.one(file, |text| secret::read_file(&path(text)?));
     if let (Some(file), Some((_, true))) = (file, &read) {
-        let advice = format!("every user of this machine can read {0}: chmod o-r {0}", file.text());
-        found.warn(&file.place, &file.key, advice);
+        found.warn(&file.place, &file.key, open_to_all(file));
     }
     read.map(|(secrets, _)| secrets).unwrap_or_default()
 }
@@ -425,18 +526,31 @@ fn paths_differ(raw: &Raw, config: &Config, found: &mut Findings) {
 }
 
 fn addresses_differ(raw: &Raw, config: &Config, found: &mut Findings) {
-    let polls = config
-        .poll
-        .listen
-        .iter()
-        .map(|address| ("poll.listen", *address, &raw.poll.listen));
-    let tcp = config
-        .control
-        .tcp
-        .iter()
-        .map(|tcp| ("control.tcp", tcp.addr, &raw.control.tcp));
-    let admin = [("admin.listen", config.admin.listen, &raw.admin.listen)];
-    let all: Vec<_> = polls.chain(tcp).chain(admin).collect();
+    type Taken<'a> = (&'static str, SocketAddr, &'a Option<Setting>);
+    let Config {
+        poll, control, admin, ..
+    } = config;
+    let mut all: Vec<Taken<'_>> = Vec::new();
+    all.extend(
+        poll.listen
+            .iter()
+            .map(|address| ("poll.listen", *address, &raw.poll.listen)),
+    );
+    let secured = poll.tls.iter().flat_map(|tls| &tls.listen);
+    all.extend(secured.map(|address| ("poll.tls.listen", *address, &raw.poll_tls.listen)));
+    all.extend(
+        control
+            .tcp
+            .iter()
+            .map(|tcp| ("control.tcp", tcp.addr, &raw.control.tcp)),
+    );
+    all.extend(
+        control
+            .tls
+            .iter()
+            .map(|tls| ("control.tls.listen", tls.listen, &raw.control_tls.listen)),
+    );
+    all.push(("admin.listen", admin.listen, &raw.admin.listen));
     for (i, (_, address, setting)) in all.iter().enumerate() {
         let Some((other, _, earlier)) = all[..i].iter().find(|(_, earlier, _)| collide(*earlier, *address)) else {
             continue;

@@ -68,7 +68,9 @@ macro_rules! sections {
 
 sections! {
     Poll { listen: List, path: Text, keys: List, secret_file: Text, secret: Secret, threads: Number, connections: Number }
+    PollTls { listen: List, certificate_file: Text, key_file: Text }
     Control { socket: Text, socket_mode: Text, socket_group: Text, tcp: Text, token_file: Text, token: Secret }
+    ControlTls { listen: Text, certificate_file: Text, key_file: Text }
     Admin { listen: Text }
     Data { dir: Text, keep_days: Number }
     Notifications { path: Text, public_url: Text }
@@ -85,7 +87,9 @@ sections! {
 #[derive(Default)]
 pub(super) struct Raw {
     pub poll: Poll,
+    pub poll_tls: PollTls,
     pub control: Control,
+    pub control_tls: ControlTls,
     pub admin: Admin,
     pub data: Data,
     pub notifications: Notifications,
@@ -101,16 +105,20 @@ impl Raw {
     fn sections(&mut self) -> Vec<(&'static str, String, &mut dyn Section)> {
         let Raw {
             poll,
+            poll_tls,
             control,
+            control_tls,
             admin,
             data,
             notifications,
             mercadopago,
             accounts,
         } = self;
-        let single: [(_, &mut dyn Section); 6] = [
+        let single: [(_, &mut dyn Section); 8] = [
             ("poll", poll),
+            ("poll.tls", poll_tls),
             ("control", control),
+            ("control.tls", control_tls),
             ("admin", admin),
             ("data", data),
             ("notifications", notifications),
@@ -148,9 +156,9 @@ impl Raw {
     }
 }
 
-/// The form in which an account's name stands in a variable, and under which names must differ.
-pub(super) fn fold(id: &str) -> String {
-    id.to_ascii_uppercase().replace('-', "_")
+/// The form in which a name stands in a variable, and under which those of accounts must differ.
+pub(super) fn fold(name: &str) -> String {
+    name.to_ascii_uppercase().replace('-', "_").replace('.', "__")
 }
 
 // --- the file ---------------------------------------------------------------------------------------------------
@@ -206,22 +214,19 @@ impl File<'_> {
         if name == ACCOUNT {
             return self.read_accounts(raw, &place, value.get_ref(), found);
         }
-        match (raw.section(name), value.get_ref()) {
-            (Some(section), DeValue::Table(table)) => self.read_section(section, name, table, found),
-            (Some(_), _) => found.fault(&place, name, format!("is a section: write [{name}] and its keys below")),
-            (None, _) => {
-                let known = raw
-                    .sections()
-                    .into_iter()
-                    .map(|(known, ..)| known)
-                    .filter(|known| *known != ACCOUNT);
-                let known: Vec<_> = known.chain([ACCOUNT]).collect();
-                let hint = hint(near(name, known.iter().copied()), || {
-                    format!("known are {}", known.join(", "))
-                });
-                found.fault(&place, name, format!("unknown section `{name}`; {hint}"));
-            }
+        if raw.section(name).is_some() {
+            return self.read_section(raw, &place, name, value.get_ref(), found);
         }
+        let known = raw
+            .sections()
+            .into_iter()
+            .map(|(known, ..)| known)
+            .filter(|known| *known != ACCOUNT && !known.contains('.'));
+        let known: Vec<_> = known.chain([ACCOUNT]).collect();
+        let hint = hint(near(name, known.iter().copied()), || {
+            format!("known are {}", known.join(", "))
+        });
+        found.fault(&place, name, format!("unknown section `{name}`; {hint}"));
     }
 
     fn read_accounts(&self, raw: &mut Raw, place: &Place, value: &DeValue<'_>, found: &mut Findings) {
@@ -236,27 +241,50 @@ impl File<'_> {
                 continue;
             };
             let mut account = Account::default();
-            self.read_section(&mut account, ACCOUNT, table, found);
+            for (key, value) in table.iter() {
+                let full = format!("{ACCOUNT}.{}", key.get_ref());
+                self.read_key(&mut account, full, key, value, found);
+            }
             raw.accounts.push((place, account));
         }
     }
 
-    fn read_section(&self, section: &mut dyn Section, name: &str, table: &DeTable<'_>, found: &mut Findings) {
+    /// A section's keys, and the sections within it.
+    fn read_section(&self, raw: &mut Raw, place: &Place, name: &str, value: &DeValue<'_>, found: &mut Findings) {
+        let DeValue::Table(table) = value else {
+            return found.fault(place, name, format!("is a section: write [{name}] and its keys below"));
+        };
         for (key, value) in table.iter() {
-            let place = self.place(key.span().start);
             let full = format!("{name}.{}", key.get_ref());
-            match known(section, key.get_ref()).and_then(|key| from_toml(key, value.get_ref())) {
-                Err(why) => found.fault(&place, &full, why),
-                Ok(items) => set(
-                    section,
-                    key.get_ref(),
-                    Setting {
-                        key: full,
-                        place,
-                        items,
-                    },
-                ),
+            if raw.section(&full).is_some() {
+                let place = self.place(key.span().start);
+                self.read_section(raw, &place, &full, value.get_ref(), found);
+            } else if let Some(section) = raw.section(name) {
+                self.read_key(section, full, key, value, found);
             }
+        }
+    }
+
+    fn read_key(
+        &self,
+        section: &mut dyn Section,
+        full: String,
+        key: &Spanned<impl AsRef<str>>,
+        value: &Spanned<DeValue<'_>>,
+        found: &mut Findings,
+    ) {
+        let (place, name) = (self.place(key.span().start), key.get_ref().as_ref());
+        match known(section, name).and_then(|key| from_toml(key, value.get_ref())) {
+            Err(why) => found.fault(&place, &full, why),
+            Ok(items) => set(
+                section,
+                name,
+                Setting {
+                    key: full,
+                    place,
+                    items,
+                },
+            ),
         }
     }
 }

@@ -1,13 +1,13 @@
 //! What may change while the server runs, and what needs a restart.
 
 use super::secret::Secret;
-use super::{Config, Control, Data, Notifications, Poll};
+use super::{Config, Control, ControlTcp, ControlTls, Data, Notifications, Poll, PollTls};
 
 /// `Err` names the keys that changed although they cannot: what is bound, open or printed on machines stays.
 ///
-/// Accounts, their secrets, `poll.connections` and `mercadopago.calls_per_second` may change; but not an account's site, since its orders are in another
-/// currency then. Each struct is taken apart, so that a new key cannot be
-/// forgotten here.
+/// Accounts, their secrets, certificates with their keys, `poll.connections` and `mercadopago.calls_per_second` may change;
+/// but not an account's site, since its orders are in another currency then. Each struct is taken apart, so that a new key
+/// cannot be forgotten here.
 pub fn reloadable(old: &Config, new: &Config) -> Result<(), Vec<String>> {
     let Config {
         poll,
@@ -20,6 +20,7 @@ pub fn reloadable(old: &Config, new: &Config) -> Result<(), Vec<String>> {
     } = old;
     let Poll {
         listen,
+        tls: poll_tls,
         path,
         keys,
         secrets,
@@ -31,7 +32,17 @@ pub fn reloadable(old: &Config, new: &Config) -> Result<(), Vec<String>> {
         socket_mode,
         socket_group,
         tcp,
+        tls: control_tls,
     } = control;
+    // Another certificate and key may come at any time, from another file as well.
+    let polls = |tls: &Option<PollTls>| tls.as_ref().map(|PollTls { listen, identity: _ }| listen.clone());
+    let secured = |tls: &Option<ControlTls>| tls.as_ref().map(|tls| tls.listen);
+    let plain = |tcp: &Option<ControlTcp>| tcp.as_ref().map(|tcp| tcp.addr);
+    let tokens = |control: &Control| {
+        let Control { tcp, tls, .. } = control;
+        let tcp = tcp.iter().map(|tcp| tcp.token.clone());
+        tcp.chain(tls.iter().map(|tls| tls.token.clone())).collect::<Vec<_>>()
+    };
     let Data { dir, keep_days } = data;
     let Notifications {
         path: notification_path,
@@ -46,17 +57,10 @@ pub fn reloadable(old: &Config, new: &Config) -> Result<(), Vec<String>> {
         ("control.socket", *socket == new.control.socket),
         ("control.socket_mode", *socket_mode == new.control.socket_mode),
         ("control.socket_group", *socket_group == new.control.socket_group),
-        (
-            "control.tcp",
-            tcp.as_ref().map(|tcp| tcp.addr) == new.control.tcp.as_ref().map(|tcp| tcp.addr),
-        ),
-        (
-            "control.token_file",
-            same(
-                tcp.iter().map(|tcp| &tcp.token),
-                new.control.tcp.iter().map(|tcp| &tcp.token),
-            ),
-        ),
+        ("poll.tls.listen", polls(poll_tls) == polls(&new.poll.tls)),
+        ("control.tcp", plain(tcp) == plain(&new.control.tcp)),
+        ("control.tls.listen", secured(control_tls) == secured(&new.control.tls)),
+        ("control.token_file", same(&tokens(control), &tokens(&new.control))),
         ("admin.listen", admin.listen == new.admin.listen),
         ("data.dir", *dir == new.data.dir),
         ("data.keep_days", *keep_days == new.data.keep_days),

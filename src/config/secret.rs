@@ -61,9 +61,12 @@ pub(super) fn lines(text: &str) -> Result<Vec<Secret>, String> {
 pub(super) fn read_file(path: &Path) -> Result<(Vec<Secret>, bool), String> {
     let named = |why| format!("{}: {why}", path.display());
     let text = super::read_text(path, limits::SECRET_FILE_BYTES).map_err(named)?;
-    let open_to_all = path.metadata().is_ok_and(|file| file.mode() & 0o004 != 0);
     let secrets = lines(&text).map_err(named)?;
-    Ok((secrets, open_to_all))
+    Ok((secrets, is_open_to_all(path)))
+}
+
+pub(super) fn is_open_to_all(path: &Path) -> bool {
+    path.metadata().is_ok_and(|file| file.mode() & 0o004 != 0)
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 use super::*;
 
+mod tls;
+
 /// What a file must have at least.
 const ACCOUNT: &str = "[[account]]\nid = \"main\"\ncollector_id = 7\nsite = \"MLA\"\n";
 
@@ -513,7 +515,7 @@ fn what_is_allowed_but_unwise_is_a_warning() {
             "c.toml:2:1: control.socket_mode: every user of this machine may put and cancel orders; \"0660\" is usual"
                 .into(),
             format!("c.toml:3:1: control.token_file: every user of this machine can read {file}: chmod o-r {file}"),
-            "c.toml:3:1: control.token_file: is of no use without control.tcp".into(),
+            "c.toml:3:1: control.token_file: is of no use without control.tcp or control.tls".into(),
             "c.toml:3:1: control.token_file: is short enough to be guessed; `openssl rand -hex 32` makes a good one"
                 .into(),
             "c.toml:5:1: notifications.public_url: notifications come unencrypted: use https://".into(),
@@ -627,9 +629,10 @@ fn the_documented_file_shows_every_key_and_each_example_is_right() {
         line.split_once(" = ")
             .is_some_and(|(key, _)| key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'))
     };
+    let is_section = |line: &str| line.starts_with('[') && line.ends_with(']');
     let uncommented = |line: &str| {
         line.strip_prefix("# ")
-            .filter(|rest| is_key(rest))
+            .filter(|rest| is_key(rest) || is_section(rest))
             .unwrap_or(line)
             .to_owned()
             + "\n"

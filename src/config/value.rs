@@ -28,7 +28,7 @@ pub(super) fn number<T: std::str::FromStr + PartialOrd + std::fmt::Display>(text
     parsed.ok_or_else(|| format!("{text} is not a whole number from {min} to {max}"))
 }
 
-fn address(text: &str) -> Parsed<SocketAddr> {
+pub(super) fn address(text: &str) -> Parsed<SocketAddr> {
     let why = || format!("\"{text}\" is not an address with a port, such as \"0.0.0.0:8080\" or \"[::]:8080\"");
     text.parse().map_err(|_| why())
 }

@@ -21,6 +21,8 @@ use crate::limits;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
+    /// What comes before HTTP is not done yet. It has the time of a head, from the beginning.
+    Opening,
     /// Nothing was asked, or all that was asked is answered.
     Idle,
     /// A request has begun to come in. Later bytes do not extend its time.
@@ -76,7 +78,7 @@ impl Thread {
     pub(super) fn begin(self: &Rc<Self>) -> Rc<Connection> {
         let connection = Rc::new(Connection {
             thread: self.clone(),
-            phase: Cell::new(Phase::Idle),
+            phase: Cell::new(Phase::Opening),
             since: Cell::new(self.now.get()),
             stalled: Cell::new(None),
             sampled: Cell::new(None),
@@ -109,7 +111,8 @@ impl Thread {
 
     /// Ends every connection that owes no reply.
     pub(super) fn end_idle(&self) {
-        let idle = |c: &&Rc<Connection>| c.phase.get() == Phase::Idle && c.stalled.get().is_none();
+        let owes_none = |phase| matches!(phase, Phase::Opening | Phase::Idle);
+        let idle = |c: &&Rc<Connection>| owes_none(c.phase.get()) && c.stalled.get().is_none();
         self.connections
             .borrow()
             .iter()
@@ -147,6 +150,11 @@ impl Connection {
         self.thread.draining.get()
     }
 
+    /// From now on HTTP is spoken.
+    pub(super) fn is_open(&self) {
+        self.enter(Phase::Idle);
+    }
+
     fn abort(&self) {
         if let Some(task) = self.task.get() {
             task.abort();
@@ -165,6 +173,7 @@ impl Connection {
             return Some(Limit::Write);
         }
         match self.phase.get() {
+            Phase::Opening => passed(self.since.get(), limits.head).then_some(Limit::Opening),
             Phase::Idle => passed(self.since.get(), limits.idle).then_some(Limit::Idle),
             Phase::Head => passed(self.since.get(), limits.head).then_some(Limit::Head),
             Phase::Busy => None,
@@ -277,9 +286,16 @@ impl<T: Write + Unpin> Write for Stamped<T> {
         result
     }
 
+    /// Only what has a buffer of its own, as TLS has, can wait here. What was taken into it has not gone out yet.
     #[inline]
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
+        let result = Pin::new(&mut self.io).poll_flush(cx);
+        if result.is_pending() {
+            self.connection.has_stalled();
+        } else {
+            self.connection.stalled.set(None);
+        }
+        result
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -1,7 +1,9 @@
 //! Listening sockets, and one way to accept from TCP and Unix ones.
 
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -61,26 +63,32 @@ impl Reserved {
 pub trait Accept {
     type Io: AsyncRead + AsyncWrite + Unpin + 'static;
 
-    async fn accept(&mut self) -> io::Result<Self::Io>;
+    async fn accept(&mut self) -> io::Result<Opening<Self::Io>>;
+}
+
+/// A connection that was accepted. What it says before HTTP is read on its own task, so that nobody else waits for it.
+pub enum Opening<T> {
+    Open(T),
+    Later(Pin<Box<dyn Future<Output = io::Result<T>>>>),
 }
 
 impl Accept for TcpListener {
     type Io = TcpStream;
 
-    async fn accept(&mut self) -> io::Result<TcpStream> {
+    async fn accept(&mut self) -> io::Result<Opening<TcpStream>> {
         let (stream, _) = TcpListener::accept(self).await?;
         // Without it, replies of pipelined requests wait 40 ms for the other side's delayed acknowledgement. It fails
         // only on a connection that is gone already.
         let _ = stream.set_nodelay(true);
-        Ok(stream)
+        Ok(Opening::Open(stream))
     }
 }
 
 impl Accept for UnixListener {
     type Io = UnixStream;
 
-    async fn accept(&mut self) -> io::Result<UnixStream> {
-        Ok(UnixListener::accept(self).await?.0)
+    async fn accept(&mut self) -> io::Result<Opening<UnixStream>> {
+        Ok(Opening::Open(UnixListener::accept(self).await?.0))
     }
 }
 

@@ -5,6 +5,8 @@ use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
 /// Why a connection was ended by us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Limit {
+    /// Its TLS handshake took too long.
+    Opening,
     /// Its request's head took too long.
     Head,
     /// It asked nothing for too long.
@@ -20,6 +22,7 @@ pub struct Connections {
     pub accept_errors: Counter,
     /// Ended by what was no HTTP.
     pub malformed: Counter,
+    opening: Counter,
     head: Counter,
     idle: Counter,
     write: Counter,
@@ -34,6 +37,7 @@ impl Connections {
             refused: counter!("surtidor_connections_refused_total", "face" => face),
             accept_errors: counter!("surtidor_accept_errors_total", "face" => face),
             malformed: counter!("surtidor_connections_malformed_total", "face" => face),
+            opening: timed_out("opening"),
             head: timed_out("head"),
             idle: timed_out("idle"),
             write: timed_out("write"),
@@ -42,9 +46,31 @@ impl Connections {
 
     pub fn timed_out(&self, limit: Limit) -> &Counter {
         match limit {
+            Limit::Opening => &self.opening,
             Limit::Head => &self.head,
             Limit::Idle => &self.idle,
             Limit::Write => &self.write,
+        }
+    }
+}
+
+/// Who asked for TLS, and how it went.
+#[derive(Clone)]
+pub struct Handshakes {
+    pub full: Counter,
+    /// Of who was here before: without certificate and signature.
+    pub resumed: Counter,
+    pub failed: Counter,
+}
+
+impl Handshakes {
+    pub fn new(face: &'static str) -> Handshakes {
+        let counted =
+            |outcome: &'static str| counter!("surtidor_tls_handshakes_total", "face" => face, "outcome" => outcome);
+        Handshakes {
+            full: counted("full"),
+            resumed: counted("resumed"),
+            failed: counted("failed"),
         }
     }
 }
@@ -66,5 +92,9 @@ pub fn describe() {
     describe_counter!(
         "surtidor_accept_errors_total",
         "Connections that could not be accepted."
+    );
+    describe_counter!(
+        "surtidor_tls_handshakes_total",
+        "TLS handshakes that ended, by outcome. Those that took too long are counted as timed out."
     );
 }

@@ -11,5 +11,6 @@ pub mod query;
 pub mod seats;
 mod serve;
 pub mod stop;
+pub mod tls;
 
 pub use serve::{Face, Limits, serve};

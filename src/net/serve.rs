@@ -20,7 +20,7 @@ use tokio::task::spawn_local;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
 use super::connection::{Busy, Connection, Open, Stamped, Thread};
-use super::listen::Accept;
+use super::listen::{Accept, Opening};
 use super::metrics::Connections;
 use super::seats::Seats;
 use super::stop::Stopping;
@@ -86,7 +86,7 @@ where
             () = stopping.wait() => return,
         };
         match accepted {
-            Ok(io) => admit(io, thread, face, service.clone()),
+            Ok(opening) => admit(opening, thread, face, service.clone()),
             Err(error) => {
                 face.metrics.accept_errors.increment(1);
                 if !is_of_one_connection(&error) {
@@ -108,7 +108,7 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     )
 }
 
-fn admit<I, S, B>(io: I, thread: &Rc<Thread>, face: &Face, service: S)
+fn admit<I, S, B>(opening: Opening<I>, thread: &Rc<Thread>, face: &Face, service: S)
 where
     I: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + 'static,
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible, Future: Unpin> + 'static,
@@ -120,24 +120,31 @@ where
     };
     let connection = thread.begin();
     let open = Open(connection.clone());
-    let io = Stamped {
-        io: TokioIo::new(io),
-        connection: connection.clone(),
-    };
-    let http = http(face.half_close).serve_connection(
-        io,
-        Watched {
-            service,
-            connection: connection.clone(),
-        },
-    );
     let metrics = face.metrics.clone();
     metrics.open.increment(1);
     let left = OnDrop(metrics.open.clone());
-    let task = spawn_local(async move {
-        let _held = (open, seat, left);
-        if http.await.is_err_and(|error| error.is_parse()) {
-            metrics.malformed.increment(1);
+    let http = http(face.half_close);
+    let task = spawn_local({
+        let connection = connection.clone();
+        async move {
+            let _held = (open, seat, left);
+            let io = match opening {
+                Opening::Open(io) => io,
+                Opening::Later(opening) => match opening.await {
+                    Ok(io) => io,
+                    // Who opens it has counted that.
+                    Err(_) => return,
+                },
+            };
+            connection.is_open();
+            let io = Stamped {
+                io: TokioIo::new(io),
+                connection: connection.clone(),
+            };
+            let served = http.serve_connection(io, Watched { service, connection }).await;
+            if served.is_err_and(|error| error.is_parse()) {
+                metrics.malformed.increment(1);
+            }
         }
     });
     connection.runs_as(task.abort_handle());

@@ -23,11 +23,14 @@ use tokio::time::interval;
 
 use crate::limits;
 use crate::net::body::Whole;
-use crate::net::metrics::Connections;
+use crate::net::listen::Accept;
+use crate::net::metrics::{Connections, Handshakes};
 use crate::net::seats::Seats;
 use crate::net::stop::Stopping;
+use crate::net::tls::Tls;
 use crate::net::{self, Face, Limits};
 use crate::table::Table;
+use crate::tls::Server;
 
 pub use counts::Counts;
 
@@ -50,6 +53,12 @@ pub struct Settings {
     pub elsewhere: Elsewhere,
 }
 
+/// One of its listeners; see `net::listen::tcp_shared`.
+pub enum Listener {
+    Plain(TcpListener),
+    Tls(TcpListener, Server),
+}
+
 /// The face while it runs.
 pub struct Running {
     threads: Vec<thread::JoinHandle<()>>,
@@ -57,8 +66,8 @@ pub struct Running {
     counts: Arc<Counts>,
 }
 
-/// Serves each listener on a thread of its own; see `net::listen::tcp_shared`.
-pub fn start(listeners: Vec<TcpListener>, settings: Settings, stopping: &Stopping) -> io::Result<Running> {
+/// Serves each listener on a thread of its own.
+pub fn start(listeners: Vec<Listener>, settings: Settings, stopping: &Stopping) -> io::Result<Running> {
     let counts = Arc::new(Counts::new(listeners.len()));
     let face = Face {
         limits: Limits::idle(limits::POLL_IDLE_TIME),
@@ -85,7 +94,11 @@ pub fn start(listeners: Vec<TcpListener>, settings: Settings, stopping: &Stoppin
             let ended = Ended(whole.clone());
             let serve = move || {
                 let _ended = ended;
-                LocalSet::new().block_on(&runtime, serve(listener, face, polls, stopping));
+                let local = LocalSet::new();
+                match listener {
+                    Ready::Plain(listener) => local.block_on(&runtime, serve(listener, face, polls, stopping)),
+                    Ready::Tls(listener) => local.block_on(&runtime, serve(listener, face, polls, stopping)),
+                }
             };
             thread::Builder::new().name(format!("poll-{i}")).spawn(serve)
         });
@@ -140,16 +153,28 @@ fn latency() -> Histogram {
     histogram!("surtidor_poll_seconds")
 }
 
-fn prepare(listener: TcpListener) -> io::Result<(Runtime, tokio::net::TcpListener)> {
-    let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
-    let listener = {
-        let _context = runtime.enter();
-        tokio::net::TcpListener::from_std(listener)?
-    };
-    Ok((runtime, listener))
+/// A listener on its runtime.
+enum Ready {
+    Plain(tokio::net::TcpListener),
+    Tls(Tls),
 }
 
-async fn serve(listener: tokio::net::TcpListener, face: Face, polls: Polls, stopping: Stopping) {
+fn prepare(listener: Listener) -> io::Result<(Runtime, Ready)> {
+    let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
+    let ready = {
+        let _context = runtime.enter();
+        let on_runtime = tokio::net::TcpListener::from_std;
+        match listener {
+            Listener::Plain(listener) => Ready::Plain(on_runtime(listener)?),
+            Listener::Tls(listener, server) => {
+                Ready::Tls(Tls::new(on_runtime(listener)?, &server, Handshakes::new("poll")))
+            }
+        }
+    };
+    Ok((runtime, ready))
+}
+
+async fn serve(listener: impl Accept, face: Face, polls: Polls, stopping: Stopping) {
     let clock = spawn_local(tick(polls.table()));
     net::serve(listener, face, polls, stopping).await;
     clock.abort();

@@ -30,6 +30,7 @@ impl Station {
         table.insert(filling());
         let listeners = listen::tcp_shared(([127, 0, 0, 1], 0).into(), 2).expect("loopback");
         let address = listeners[0].local_addr().expect("bound");
+        let listeners = listeners.into_iter().map(Listener::Plain).collect();
         let (stop, stopping) = stop::channel();
         let settings = Settings {
             path: "/pay-mp".into(),

@@ -27,6 +27,7 @@ mod process;
 mod provision;
 mod readme;
 mod sandbox;
+mod secured;
 mod slow;
 mod slow_pos;
 mod support;

@@ -25,6 +25,8 @@ use std::time::{Duration, Instant};
 
 use surtidor::config::{Config, Overrides, Source};
 
+use crate::support::tls::Authority;
+
 /// The longest that a command, or the server's start, may take. On a busy machine all is slow.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// A command with an open end is done when it has said nothing for this long.
@@ -376,12 +378,21 @@ fn watch(mut running: Running, shown: &[String]) -> (Vec<String>, End) {
 /// The configuration as it stands, but for its secrets' files and an account if it shows none.
 fn load(text: &str) -> Result<(), String> {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let secret = folder.path().join("secret");
-    fs::write(&secret, "a-secret-for-the-tests").expect("a file");
-    let line = |line: &str| match line.split_once('=') {
-        Some((key, _)) if key.trim().ends_with("_file") => format!("{key}= {:?}", secret.display().to_string()),
-        _ => line.to_owned(),
+    let (certificate, key) = Authority::new().certificate(2090);
+    let made = [
+        ("certificate_file", certificate),
+        ("key_file", key),
+        ("_file", "a-secret-for-the-tests".into()),
+    ];
+    for (name, text) in &made {
+        fs::write(folder.path().join(name), text).expect("a file");
+    }
+    let line = |line: &str| {
+        let (key, _) = line.split_once('=')?;
+        let (name, _) = made.iter().find(|(name, _)| key.trim().ends_with(name))?;
+        Some(format!("{key}= {:?}", folder.path().join(name)))
     };
+    let line = |text: &str| line(text).unwrap_or_else(|| text.to_owned());
     let mut text: Vec<String> = text.lines().map(line).collect();
     if !text.iter().any(|line| line.trim() == "[[account]]") {
         text.push("[[account]]\nid = \"main\"\ncollector_id = 1\nsite = \"MLA\"".into());

@@ -8,28 +8,29 @@ use std::path::{Path, PathBuf};
 
 /// Each room, the rooms that it may use, and why where the reason is not plain from the design.
 #[rustfmt::skip]
-const ARROWS: [(&str, &str, &str); 26] = [
+const ARROWS: [(&str, &str, &str); 27] = [
     ("limits",    "", "numbers only"),
     ("domain",    "limits", "the rules must run a million times in a test"),
     ("seal",      "domain limits", "pure, but for HMAC"),
+    ("tls",       "limits", "certificates and sessions: no file, no socket"),
     ("clock",     "domain", "it tells the time as the domain writes it"),
-    ("config",    "domain limits", ""),
+    ("config",    "domain limits tls", "tls, so that whoever checks the configuration checks certificates, too"),
     ("log",       "domain limits seal", "seal for its key, which the log keeps"),
     ("mercadopago", "config domain limits", "no face, no log: who asks decides what an answer means"),
     ("table",     "domain limits seal", "neither engine nor log: a poll has nothing to wait for"),
     ("feed",      "clock domain limits log", ""),
     ("engine",    "clock config domain feed limits log table", "no face: a command is the same however it came"),
     ("tracker",   "clock config domain engine feed limits log mercadopago", "no face: it submits commands like any other"),
-    ("net",       "limits", "faces share it, so it knows none of them"),
+    ("net",       "limits tls", "faces share it, so it knows none of them"),
     ("telemetry", "limits", "it sets up; what is counted stands where it happens"),
     ("link",      "clock config domain engine limits mercadopago net", "net for the word to stop; it puts tokens in place, and knows no order"),
     ("admin",     "limits net telemetry", "app hands it what to ask, as functions"),
     ("control",   "clock config domain engine feed limits log net seal telemetry", "log for what is read; only the engine writes"),
     ("notify",    "config domain engine limits link mercadopago net seal telemetry", "not poll, which hands it what is not a poll through app"),
-    ("poll",      "limits net table telemetry", "a poll has nothing to wait for"),
+    ("poll",      "limits net table telemetry tls", "a poll has nothing to wait for"),
     ("sandbox",   "clock limits net", "a simulated Mercado Pago: our own client and rules must not be mirrored in it"),
     ("qr",        "limits", "a text or a picture becomes modules, and modules pictures"),
-    ("app",       "admin clock config control domain engine feed limits link log mercadopago net notify poll seal table telemetry tracker", "builds all"),
+    ("app",       "admin clock config control domain engine feed limits link log mercadopago net notify poll seal table telemetry tls tracker", "builds all"),
     ("client",    "domain limits", "it asks the control socket like any other program: nothing of the server"),
     ("demo",      "client clock domain limits net qr sandbox", "its machines know the control socket and no more; the server is a process of its own"),
     ("cli",       "app client config demo domain engine limits link log mercadopago qr sandbox table telemetry", "table for the secret in `pos url`, engine for how the server ended, mercadopago and link for `pos provision`, log for copies of it"),
@@ -40,12 +41,14 @@ const ARROWS: [(&str, &str, &str); 26] = [
 /// Crates that only some rooms may name, and why. Hyper is in more rooms than faces and net: config parses URLs with its
 /// `Uri`, table keeps replies with their `StatusCode`, app names its `Service`; a second parser or list would only differ.
 #[rustfmt::skip]
-const CRATES: [(&str, &str, &str); 14] = [
+const CRATES: [(&str, &str, &str); 16] = [
     ("rusqlite",       "log", "there will be a second storage engine"),
     ("hyper",          "admin app cli client config control demo mercadopago net notify poll sandbox table", "what knows HTTP is at the edge"),
     ("hyper_util",     "client mercadopago net sandbox", "sockets meet hyper in one place, and in the clients"),
     ("http_body_util", "cli client demo mercadopago net sandbox", "the same for bodies"),
     ("hyper_rustls",   "mercadopago", "one way out"),
+    ("tokio_rustls",   "net", "one way in"),
+    ("rustls",         "mercadopago net tls", "the way out, the way in, and what is shown there"),
     ("clap",           "cli", "nothing else has arguments"),
     ("qrcode",         "qr sandbox", "what we draw is checked against what the other draws"),
     ("png",            "qr sandbox", "the same for pictures; those of the other are read in qr"),

@@ -14,12 +14,12 @@ use super::*;
 use crate::net::body::Whole;
 use crate::net::stop::{self, Stop};
 
-struct Pipes(mpsc::Receiver<io::Result<DuplexStream>>);
+struct Pipes(mpsc::Receiver<io::Result<Opening<DuplexStream>>>);
 
 impl Accept for Pipes {
     type Io = DuplexStream;
 
-    async fn accept(&mut self) -> io::Result<DuplexStream> {
+    async fn accept(&mut self) -> io::Result<Opening<DuplexStream>> {
         match self.0.recv().await {
             Some(pipe) => pipe,
             None => std::future::pending().await,
@@ -29,7 +29,7 @@ impl Accept for Pipes {
 
 /// A face that answers `/` at once, `/slow` when it is let go, and `/stream` without an end.
 struct House {
-    pipes: mpsc::Sender<io::Result<DuplexStream>>,
+    pipes: mpsc::Sender<io::Result<Opening<DuplexStream>>>,
     stop: Stop,
     seats: Arc<Seats>,
     slow: Rc<RefCell<Vec<oneshot::Sender<()>>>>,
@@ -114,7 +114,18 @@ impl House {
 
     async fn connect_with(&self, buffer: usize) -> DuplexStream {
         let (ours, theirs) = duplex(buffer);
-        self.pipes.send(Ok(theirs)).await.expect("it is served");
+        self.pipes.send(Ok(Opening::Open(theirs))).await.expect("it is served");
+        ours
+    }
+
+    /// One that says so many bytes before HTTP is spoken.
+    async fn connect_after(&self, bytes: usize) -> DuplexStream {
+        let (ours, mut theirs) = duplex(1024);
+        let opening = Opening::Later(Box::pin(async move {
+            theirs.read_exact(&mut vec![0; bytes]).await?;
+            Ok(theirs)
+        }));
+        self.pipes.send(Ok(opening)).await.expect("it is served");
         ours
     }
 
@@ -169,6 +180,50 @@ async fn a_fresh_connection_may_be_idle_for_its_time() {
             begun.elapsed()
         );
         assert!(house.counted(r#"surtidor_connections_timed_out_total{face="test",limit="idle"} 1"#));
+        assert_eq!(house.seats.taken(), 0);
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_before_http_has_the_time_of_a_head_and_holds_up_nobody() {
+    local!(async {
+        let mut house = House::open(3);
+        let begun = Instant::now();
+        let mut held = house.connect_after(3).await;
+        let mut opened = house.connect_after(3).await;
+        // Each byte is in time, and yet it has no more time than the others.
+        held.write_all(b"1").await.expect("it is open");
+        opened.write_all(b"123").await.expect("it is open");
+        ask(&mut opened, "/").await;
+        assert!(reply(&mut opened).await.ends_with("quick"));
+        house.arrived.recv().await;
+        sleep(Duration::from_secs(4)).await;
+        held.write_all(b"2").await.expect("it is open");
+        assert_eq!(rest(&mut held).await, "");
+        assert!(
+            is_near(begun.elapsed(), Duration::from_secs(5)),
+            "{:?}",
+            begun.elapsed()
+        );
+        assert!(house.counted(r#"surtidor_connections_timed_out_total{face="test",limit="opening"} 1"#));
+        assert_eq!(house.seats.taken(), 1);
+        // From then on it may be idle as others may.
+        assert_eq!(rest(&mut opened).await, "");
+        assert!(
+            is_near(begun.elapsed(), Duration::from_secs(75)),
+            "{:?}",
+            begun.elapsed()
+        );
+        // One that fails gives its seat back, and one that is held does not hold up the end.
+        drop(house.connect_after(1).await);
+        let _held = house.connect_after(1).await;
+        while house.seats.taken() != 1 {
+            tokio::task::yield_now().await;
+        }
+        let begun = Instant::now();
+        house.stop.stop();
+        house.serving.await.expect("no panic");
+        assert!(begun.elapsed() < Duration::from_millis(1), "{:?}", begun.elapsed());
         assert_eq!(house.seats.taken(), 0);
     });
 }

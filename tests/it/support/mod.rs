@@ -11,6 +11,7 @@ pub mod market;
 pub mod merchant;
 pub mod process;
 pub mod station;
+pub mod tls;
 
 use std::path::Path;
 

@@ -192,6 +192,7 @@ impl Launch {
             lines,
             log: String::new(),
             polls: ([127, 0, 0, 1], 0).into(),
+            secured: BTreeMap::new(),
             admin: ([127, 0, 0, 1], 0).into(),
             socket: PathBuf::new(),
         };
@@ -202,6 +203,9 @@ impl Launch {
             };
             let mut words = line.split_whitespace();
             match (words.next(), words.next()) {
+                (Some(face @ ("polls" | "control")), Some(url)) if url.starts_with("https://") => {
+                    server.secured.insert(face.to_owned(), address(url));
+                }
                 (Some("polls"), Some(url)) => server.polls = address(url),
                 (Some("control"), Some(path)) if path.starts_with('/') => server.socket = path.into(),
                 (Some("admin"), Some(url)) => {
@@ -228,7 +232,7 @@ impl Launch {
 }
 
 fn address(url: &str) -> SocketAddr {
-    let rest = url.strip_prefix("http://").expect("a URL");
+    let (_, rest) = url.split_once("://").expect("a URL");
     let end = rest.find('/').unwrap_or(rest.len());
     rest[..end].parse().expect("an address")
 }
@@ -250,6 +254,8 @@ pub struct Server {
     /// What it has said so far.
     pub log: String,
     pub polls: SocketAddr,
+    /// Where it speaks TLS: to "polls" and to "control".
+    pub secured: BTreeMap<String, SocketAddr>,
     pub admin: SocketAddr,
     pub socket: PathBuf,
 }
@@ -343,7 +349,7 @@ impl Drop for Server {
     }
 }
 
-trait Wire: Read + Write + Send {}
+pub trait Wire: Read + Write + Send {}
 impl<T: Read + Write + Send> Wire for T {}
 
 /// One connection.
@@ -380,7 +386,7 @@ impl Reply {
 }
 
 impl Client {
-    fn over(stream: Box<dyn Wire>) -> Client {
+    pub fn over(stream: Box<dyn Wire>) -> Client {
         Client {
             wire: BufReader::new(stream),
             host: "s".into(),
