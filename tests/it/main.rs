@@ -32,3 +32,4 @@ mod slow_pos;
 mod support;
 mod tidy;
 mod torture;
+mod watched;
