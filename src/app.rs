@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use metrics::{describe_gauge, gauge};
+use metrics::{Unit, describe_gauge, gauge};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{LocalSet, spawn_local};
 
@@ -254,7 +254,7 @@ impl App {
                 calls_per_second: calls_per_second.clone(),
             },
             keeper,
-            probe: probe(&engine, accounts.clone(), poll.counts(), poll.watch()),
+            probe: probe(&engine, clock.clone(), accounts.clone(), poll.counts(), poll.watch()),
             settings: control::Settings {
                 engine: engine.clone(),
                 accounts: accounts.clone(),
@@ -390,6 +390,15 @@ fn describe() {
     link::describe();
     mercadopago::describe();
     tracker::describe();
+    describe_gauge!(
+        "surtidor_paid_unfetched",
+        "Orders paid since the start of which no follower of the feed was told, and no delivery was reported."
+    );
+    describe_gauge!(
+        "surtidor_paid_unfetched_oldest_seconds",
+        Unit::Seconds,
+        "How long ago the first of them was paid."
+    );
     describe_gauge!("surtidor_feed_followers", "Event streams and long polls that are open.");
     describe_gauge!(
         "surtidor_feed_lag_entries",
@@ -405,11 +414,14 @@ fn set(gauge: &metrics::Gauge, value: u64) {
 
 fn probe(
     engine: &Engine,
+    clock: Clock,
     accounts: Arc<Accounts>,
     counts: Arc<Counts>,
     is_whole: impl Fn() -> bool + Send + Sync + 'static,
 ) -> Probe {
     let (followers, lag) = (gauge!("surtidor_feed_followers"), gauge!("surtidor_feed_lag_entries"));
+    let unfetched = gauge!("surtidor_paid_unfetched");
+    let unfetched_oldest = gauge!("surtidor_paid_unfetched_oldest_seconds");
     let feed = engine.feed().clone();
     let condition = engine.condition();
     let well = move |ready: bool| match &*condition.borrow() {
@@ -424,6 +436,9 @@ fn probe(
             counts.publish();
             set(&followers, feed.followers() as u64);
             set(&lag, feed.lag());
+            let (count, oldest) = feed.unfetched(clock.now().at);
+            set(&unfetched, count as u64);
+            unfetched_oldest.set(oldest.as_secs_f64());
         }),
         ready: Box::new(move || ready(true)),
         healthy: Box::new(move || {
@@ -492,7 +507,7 @@ async fn serve_control(faces: Faces, probe: &OnceLock<Probe>, stopping: Stopping
     let (expiring, expired) = mpsc::channel(limits::EXPIRING);
     let by_itself = spawn_local({
         let engine = engine.clone();
-        async move { engine.run(&mut rings, &expiring, &clock).await }
+        async move { tokio::join!(engine.run(&mut rings, &expiring, &clock), engine.watch_space()) }
     });
     let tracking = spawn_local(tracker.run(expired));
     let linking = spawn_local(keeper.run(stopping.clone()));

@@ -3,8 +3,11 @@
 //! A follower reads the log until it has caught up and then listens. One that falls behind the few entries that are
 //! kept in memory reads the log again. So nobody can be too slow to lose an event, and nobody can hold up another.
 
+mod unfetched;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use dashmap::DashMap;
 use tokio::sync::broadcast::{self, error::RecvError, error::TryRecvError};
@@ -12,6 +15,8 @@ use tokio::sync::broadcast::{self, error::RecvError, error::TryRecvError};
 use crate::domain::id::{PosId, Timestamp};
 use crate::limits;
 use crate::log::{EntryPage, Happening, ReadError, Reader};
+
+use unfetched::Unfetched;
 
 /// What a follower is told.
 #[derive(Debug, Clone)]
@@ -33,6 +38,7 @@ pub struct Feed {
     /// How far each follower has read, for the lag that an operator watches; one that waits for news has read it all.
     followers: DashMap<u64, Arc<AtomicU64>>,
     next_follower: AtomicU64,
+    unfetched: Unfetched,
 }
 
 /// The position of a follower that waits: of a quiet POS nothing may come for days.
@@ -65,11 +71,13 @@ impl Feed {
             head: AtomicU64::new(head),
             followers: DashMap::new(),
             next_follower: AtomicU64::new(0),
+            unfetched: Unfetched::default(),
         }
     }
 
     /// Tells of an entry that is durable. Called by one writer, in order.
     pub fn publish(&self, entry: Happening) {
+        self.unfetched.follow(&entry);
         self.head.store(entry.seq, Ordering::Release);
         let pos = entry.pos.clone();
         self.tell(&pos, News::Entry(Arc::new(entry)));
@@ -104,6 +112,11 @@ impl Feed {
         self.followers.len()
     }
 
+    /// How many orders were paid since the start of which no follower was told, and for how long the oldest has waited.
+    pub fn unfetched(&self, now: Timestamp) -> (usize, Duration) {
+        self.unfetched.waiting(now)
+    }
+
     pub async fn follow(self: &Arc<Self>, pos: Option<PosId>, after: After) -> Result<Follower, FollowError> {
         // Listening begins before the log is read, so that nothing falls between.
         let listener = match &pos {
@@ -133,9 +146,14 @@ impl Feed {
             skip,
             caught_up: after == After::Now,
             waiting: Vec::new().into_iter(),
+            untold: match after {
+                After::Now => (head + 1) * limits::EVENTS_PER_ENTRY,
+                After::Event(_) => 0,
+            },
         };
         if let After::Event(asked) = after {
             follower.begin(asked, head).await?;
+            follower.has(asked);
         }
         Ok(follower)
     }
@@ -156,6 +174,8 @@ pub struct Follower {
     skip: u64,
     caught_up: bool,
     waiting: std::vec::IntoIter<Happening>,
+    /// The first event that its reader may not have.
+    untold: u64,
 }
 
 impl Follower {
@@ -185,6 +205,17 @@ impl Follower {
         self.caught_up = !page.more;
         self.waiting = page.entries.into_iter();
         self.read_to = page.read_to;
+    }
+
+    /// Its reader has all events up to this one: they were written to its connection, or it says so.
+    pub fn has(&mut self, event: u64) {
+        self.feed.unfetched.told(self.pos.as_ref(), self.untold..=event);
+        self.untold = self.untold.max(event.saturating_add(1));
+    }
+
+    /// The number of the last event that was given out, or is none of the follower's.
+    pub fn given_out(&self) -> u64 {
+        (self.read_to() * limits::EVENTS_PER_ENTRY + limits::EVENTS_PER_ENTRY - 1).max(self.skip)
     }
 
     /// One of our own, that no operator counts.

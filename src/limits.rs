@@ -180,6 +180,11 @@ pub const RINGS: usize = 16_384;
 pub const FEED_ALL: usize = 4_096;
 /// The same for those who follow one POS.
 pub const FEED_POS: usize = 64;
+/// Paid orders that no follower was told of, remembered for the alarm: more of them are the same alarm.
+pub const UNFETCHED: usize = 10_000;
+/// For so long a paid order counts as one that nobody was told of, or whose product nobody spoke of. After a day it is for
+/// people and the order's history.
+pub const OWED_FOR: Duration = Duration::from_secs(86_400);
 /// Events of one long-poll answer, and entries of one read from the log.
 pub const FEED_PAGE: usize = 1_000;
 /// Stored bytes of one read from the log, unless its first entry alone has more. Each follower that is behind keeps one
@@ -433,6 +438,8 @@ pub const TABLES_BEHIND: usize = 2_048;
 pub const TABLES_PIECE: usize = COMMIT_COMMANDS;
 /// When the tables are looked at: often enough that there is little to do, rarely enough that no push feels it.
 pub const TABLES_EVERY: Duration = Duration::from_millis(50);
+/// How often the room that is left on the disk is looked at: a disk fills in minutes at the fastest.
+pub const SPACE_EVERY: Duration = Duration::from_secs(10);
 /// Rows deleted by one commit of the trimmer, so that no push waits long for it.
 pub const TRIM_ROWS: usize = 500;
 pub const TRIM_EVERY: Duration = Duration::from_secs(600);

@@ -31,6 +31,7 @@ pub(super) fn stream(mut follower: Follower, mut stopping: Stopping) -> Chunks {
             if !chunk.is_empty() && chunks.send(std::mem::take(&mut chunk).into()).await.is_err() {
                 return;
             }
+            follower.has(follower.given_out());
             let filled = tokio::select! {
                 filled = fill(&mut follower, &mut chunk) => filled,
                 () = chunks.closed() => return,
@@ -97,8 +98,9 @@ pub(super) async fn page(mut follower: Follower, wait: Duration, mut stopping: S
     // What was cut off here, or is not yet read, comes after the last event told; else after all that was looked at.
     let next = match page.last {
         Some(last) if page.is_full() => last,
-        _ => (follower.read_to() * limits::EVENTS_PER_ENTRY + limits::EVENTS_PER_ENTRY - 1).max(skip),
+        _ => follower.given_out(),
     };
+    follower.has(next);
     let events = page.events;
     Ok(write::to_json(&PageView { events, next }))
 }

@@ -84,9 +84,26 @@ pub fn describe() {
     );
 }
 
+/// What is answered.
+const STATUSES: [u16; 17] = [
+    200, 201, 202, 204, 400, 401, 404, 405, 408, 409, 410, 413, 422, 500, 503, 504, 507,
+];
+
+/// Makes all that the face may count, at zero: an alarm sees a counter move only if it was there before.
+fn begin() {
+    for status in STATUSES {
+        let _ = counter!("surtidor_control_requests_total", "status" => status.to_string());
+    }
+    for code in problem::CODES {
+        let _ = counter!("surtidor_control_problems_total", "code" => code);
+    }
+    let _ = histogram!("surtidor_control_seconds");
+}
+
 impl Control {
     /// For a socket that only the right users can open.
     pub fn trusted(settings: Rc<Settings>) -> Control {
+        begin();
         Control { settings, token: None }
     }
 

@@ -404,13 +404,13 @@ struct Rest<'a> {
 pub(super) fn events(entry: &Happening, after: u64) -> impl Iterator<Item = EventView<'_>> {
     let numbered = (entry.seq * limits::EVENTS_PER_ENTRY..).zip(&entry.events);
     numbered.filter(move |(seq, _)| *seq > after).map(|(seq, event)| {
-        let (kind, order, rest) = event_view(event);
+        let (order, rest) = event_view(event);
         EventView {
             seq: Some(seq),
             pos: entry.pos.as_str(),
             rev: Some(entry.rev.0),
             at: Time(entry.at),
-            kind,
+            kind: event.name(),
             order,
             rest,
         }
@@ -437,17 +437,16 @@ fn because(reason: Option<&str>) -> Rest<'_> {
     }
 }
 
-fn event_view(event: &Event) -> (&'static str, Option<FactsView<'_>>, Rest<'_>) {
-    let of_order = |kind, about, rest| (kind, Some(facts(about)), rest);
+fn event_view(event: &Event) -> (Option<FactsView<'_>>, Rest<'_>) {
+    let of_order = |about, rest| (Some(facts(about)), rest);
     let list = |payments: &[Payment]| Some(payments.iter().map(payment).collect());
     match event {
-        Event::Registered(registration) => ("pos_registered", None, registered(registration)),
-        Event::Changed(registration) => ("pos_changed", None, registered(registration)),
-        Event::Removed => ("pos_removed", None, Rest::default()),
+        Event::Registered(registration) => (None, registered(registration)),
+        Event::Changed(registration) => (None, registered(registration)),
+        Event::Removed => (None, Rest::default()),
         Event::StateChanged { to, message } => {
             let message = message.as_ref().map(|message| message.as_str());
             (
-                "state_changed",
                 None,
                 Rest {
                     state: Some(to.as_str()),
@@ -464,11 +463,6 @@ fn event_view(event: &Event) -> (&'static str, Option<FactsView<'_>>, Rest<'_>) 
                 metadata: order.content.metadata.as_ref().and_then(raw),
             };
             (
-                if order.posted.is_none() {
-                    "order_ready"
-                } else {
-                    "order_sending"
-                },
                 Some(about),
                 Rest {
                     expires_at: Some(Time(order.expires_at)),
@@ -476,7 +470,7 @@ fn event_view(event: &Event) -> (&'static str, Option<FactsView<'_>>, Rest<'_>) 
                 },
             )
         }
-        Event::OrderShown(about) => of_order("order_shown", about, Rest::default()),
+        Event::OrderShown(about) => of_order(about, Rest::default()),
         Event::OrderSent {
             facts: about,
             intent,
@@ -487,17 +481,13 @@ fn event_view(event: &Event) -> (&'static str, Option<FactsView<'_>>, Rest<'_>) 
                 qr_data: qr_data.as_ref().map(|data| data.as_str()),
                 ..Rest::default()
             };
-            of_order("order_sent", about, rest)
+            of_order(about, rest)
         }
-        Event::OrderRejected { facts: about, why } => of_order("order_rejected", about, because(Some(why.as_str()))),
-        Event::CancelAsked { facts: about, reason } => {
-            of_order("order_canceling", about, because(reason.map(|reason| reason.as_str())))
-        }
-        Event::OrderCanceled { facts: about, reason } => {
-            of_order("order_canceled", about, because(reason.map(|reason| reason.as_str())))
-        }
-        Event::OrderReplaced(about) => of_order("order_replaced", about, Rest::default()),
-        Event::OrderExpired(about) => of_order("order_expired", about, Rest::default()),
+        Event::OrderRejected { facts: about, why } => of_order(about, because(Some(why.as_str()))),
+        Event::CancelAsked { facts: about, reason } => of_order(about, because(reason.map(|reason| reason.as_str()))),
+        Event::OrderCanceled { facts: about, reason } => of_order(about, because(reason.map(|reason| reason.as_str()))),
+        Event::OrderReplaced(about) => of_order(about, Rest::default()),
+        Event::OrderExpired(about) => of_order(about, Rest::default()),
         Event::OrderPaid {
             facts: about,
             payments,
@@ -505,7 +495,6 @@ fn event_view(event: &Event) -> (&'static str, Option<FactsView<'_>>, Rest<'_>) 
         } => {
             let late = late.then_some(true);
             of_order(
-                "order_paid",
                 about,
                 Rest {
                     payments: list(payments),
@@ -515,7 +504,6 @@ fn event_view(event: &Event) -> (&'static str, Option<FactsView<'_>>, Rest<'_>) 
             )
         }
         Event::PaymentPartial { facts: about, payments } => of_order(
-            "payment_partial",
             about,
             Rest {
                 payments: list(payments),
@@ -529,7 +517,6 @@ fn event_view(event: &Event) -> (&'static str, Option<FactsView<'_>>, Rest<'_>) 
         } => {
             let action = Some(action.as_str());
             of_order(
-                "late_payment",
                 about,
                 Rest {
                     payments: list(payments),
@@ -546,7 +533,6 @@ fn event_view(event: &Event) -> (&'static str, Option<FactsView<'_>>, Rest<'_>) 
         } => {
             let (excess, action) = (Some(Digits(*excess)), Some(action.as_str()));
             of_order(
-                "overpaid",
                 about,
                 Rest {
                     payments: list(payments),
@@ -562,7 +548,6 @@ fn event_view(event: &Event) -> (&'static str, Option<FactsView<'_>>, Rest<'_>) 
         } => {
             let delivery = Some(delivery(reported, None));
             of_order(
-                "delivery_reported",
                 about,
                 Rest {
                     delivery,
@@ -570,18 +555,14 @@ fn event_view(event: &Event) -> (&'static str, Option<FactsView<'_>>, Rest<'_>) 
                 },
             )
         }
-        Event::DeliveryOverdue(about) => of_order("delivery_overdue", about, Rest::default()),
-        Event::PaymentSeen { facts: about, sighting } => {
-            let (kind, rest) = seen(sighting);
-            of_order(kind, about, rest)
-        }
+        Event::DeliveryOverdue(about) => of_order(about, Rest::default()),
+        Event::PaymentSeen { facts: about, sighting } => of_order(about, seen(sighting)),
         Event::PaymentReversed {
             facts: about,
             payment: reversed,
         } => {
             let payments = Some(vec![payment(reversed)]);
             of_order(
-                "payment_reversed",
                 about,
                 Rest {
                     payments,
@@ -592,7 +573,6 @@ fn event_view(event: &Event) -> (&'static str, Option<FactsView<'_>>, Rest<'_>) 
         Event::RefundRequested { facts: about, refunds } => {
             let refunds = Some(refunds.iter().map(refund).collect());
             of_order(
-                "refund_requested",
                 about,
                 Rest {
                     refunds,
@@ -604,13 +584,8 @@ fn event_view(event: &Event) -> (&'static str, Option<FactsView<'_>>, Rest<'_>) 
             facts: about,
             refund: ended,
         } => {
-            let kind = match ended.state {
-                RefundState::Failed(_) => "refund_failed",
-                RefundState::Requested | RefundState::Done(_) => "refund_done",
-            };
             let refunds = Some(vec![refund(ended)]);
             of_order(
-                kind,
                 about,
                 Rest {
                     refunds,
@@ -621,23 +596,18 @@ fn event_view(event: &Event) -> (&'static str, Option<FactsView<'_>>, Rest<'_>) 
     }
 }
 
-fn seen(sighting: &Sighting) -> (&'static str, Rest<'static>) {
-    let of = |payment| Rest {
-        payment: Some(payment),
-        ..Rest::default()
-    };
+fn seen(sighting: &Sighting) -> Rest<'static> {
     match sighting {
-        Sighting::Pending(payment) => ("payment_pending", of(*payment)),
-        Sighting::Rejected(payment) => ("payment_rejected", of(*payment)),
-        Sighting::Suspect(suspect) => (
-            "payment_suspect",
-            Rest {
-                payment: suspect.payment,
-                merchant_order: suspect.merchant_order,
-                reason: Some(suspect.why.as_str()),
-                ..Rest::default()
-            },
-        ),
+        Sighting::Pending(payment) | Sighting::Rejected(payment) => Rest {
+            payment: Some(*payment),
+            ..Rest::default()
+        },
+        Sighting::Suspect(suspect) => Rest {
+            payment: suspect.payment,
+            merchant_order: suspect.merchant_order,
+            reason: Some(suspect.why.as_str()),
+            ..Rest::default()
+        },
     }
 }
 

@@ -337,6 +337,72 @@ impl Action {
 }
 
 impl Event {
+    /// Every name that `name` gives.
+    pub const NAMES: [&'static str; 26] = [
+        "pos_registered",
+        "pos_changed",
+        "pos_removed",
+        "state_changed",
+        "order_ready",
+        "order_sending",
+        "order_shown",
+        "order_sent",
+        "order_rejected",
+        "order_canceling",
+        "order_canceled",
+        "order_replaced",
+        "order_expired",
+        "order_paid",
+        "payment_pending",
+        "payment_rejected",
+        "payment_partial",
+        "payment_suspect",
+        "payment_reversed",
+        "late_payment",
+        "overpaid",
+        "delivery_reported",
+        "delivery_overdue",
+        "refund_requested",
+        "refund_done",
+        "refund_failed",
+    ];
+
+    /// As the feed and the metrics call it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Event::Registered(_) => "pos_registered",
+            Event::Changed(_) => "pos_changed",
+            Event::Removed => "pos_removed",
+            Event::StateChanged { .. } => "state_changed",
+            Event::OrderReady(order) if order.posted.is_some() => "order_sending",
+            Event::OrderReady(_) => "order_ready",
+            Event::OrderShown(_) => "order_shown",
+            Event::OrderSent { .. } => "order_sent",
+            Event::OrderRejected { .. } => "order_rejected",
+            Event::CancelAsked { .. } => "order_canceling",
+            Event::OrderCanceled { .. } => "order_canceled",
+            Event::OrderReplaced(_) => "order_replaced",
+            Event::OrderExpired(_) => "order_expired",
+            Event::OrderPaid { .. } => "order_paid",
+            Event::PaymentSeen { sighting, .. } => match sighting {
+                Sighting::Pending(_) => "payment_pending",
+                Sighting::Rejected(_) => "payment_rejected",
+                Sighting::Suspect(_) => "payment_suspect",
+            },
+            Event::PaymentPartial { .. } => "payment_partial",
+            Event::PaymentReversed { .. } => "payment_reversed",
+            Event::LatePayment { .. } => "late_payment",
+            Event::Overpaid { .. } => "overpaid",
+            Event::DeliveryReported { .. } => "delivery_reported",
+            Event::DeliveryOverdue(_) => "delivery_overdue",
+            Event::RefundRequested { .. } => "refund_requested",
+            Event::RefundEnded { refund, .. } => match refund.state {
+                RefundState::Failed(_) => "refund_failed",
+                RefundState::Requested | RefundState::Done(_) => "refund_done",
+            },
+        }
+    }
+
     /// The order it is about.
     pub fn reference(&self) -> Option<&Reference> {
         match self {

@@ -10,10 +10,14 @@ use super::{Applied, Denied};
 use crate::domain::command::{Command, Event};
 use crate::domain::id::Timestamp;
 use crate::domain::order::{Order, Status};
-use crate::domain::pos::{Mode, Pos};
+use crate::domain::pos::{Mode, Pos, Waiting};
+use crate::log::Space;
 
 pub(super) struct Metrics {
     pos: Gauge,
+    /// By `STATES`.
+    pos_state: [Gauge; STATES.len()],
+    pos_without_controller: Gauge,
     /// By `Mode::ALL`.
     orders: [OfMode; Mode::ALL.len()],
     pub(super) commit_commands: Histogram,
@@ -24,6 +28,10 @@ pub(super) struct Metrics {
     pub(super) log_failed: Counter,
     pub(super) log_damaged: Counter,
     commands: Vec<(&'static str, [Counter; OUTCOMES.len()])>,
+    /// By `Event::NAMES`.
+    events: Vec<Counter>,
+    disk_free: Gauge,
+    log_bytes: Gauge,
 }
 
 /// What is counted of the orders of a mode.
@@ -35,6 +43,8 @@ struct OfMode {
     sent: Histogram,
 }
 
+/// What `Standing::name` says.
+const STATES: [&str; 4] = ["unavailable", "in_process", "timeout", "ready"];
 const OPEN: [Status; 3] = [Status::Sending, Status::Ready, Status::Shown];
 const ENDINGS: [Status; 5] = [
     Status::Paid,
@@ -82,6 +92,28 @@ const OUTCOMES: [&str; 5] = ["done", "unchanged", "refused", "full", "failed"];
 pub fn describe() {
     super::inbox::describe();
     describe_gauge!("surtidor_pos", "Registered points of sale.");
+    describe_gauge!(
+        "surtidor_pos_state",
+        "Registered points of sale, by what polls and the control socket call their state."
+    );
+    describe_gauge!(
+        "surtidor_pos_without_controller",
+        "Points of sale whose controller let its lease run out or said timeout, or which need a lease and nobody holds it."
+    );
+    describe_counter!(
+        "surtidor_events_total",
+        "What happened, by the event's type in the feed."
+    );
+    describe_gauge!(
+        "surtidor_disk_free_bytes",
+        Unit::Bytes,
+        "What is left for us on the disk of the data folder."
+    );
+    describe_gauge!(
+        "surtidor_log_bytes",
+        Unit::Bytes,
+        "What lies in the data folder, the write-ahead log and the ballast among it."
+    );
     describe_gauge!("surtidor_orders_open", "Open orders, by state and mode.");
     describe_counter!(
         "surtidor_orders_ended_total",
@@ -122,6 +154,8 @@ impl Metrics {
         let errors = |kind: &'static str| counter!("surtidor_log_errors_total", "kind" => kind);
         Metrics {
             pos: gauge!("surtidor_pos"),
+            pos_state: STATES.map(|state| gauge!("surtidor_pos_state", "state" => state)),
+            pos_without_controller: gauge!("surtidor_pos_without_controller"),
             orders: Mode::ALL.map(OfMode::new),
             commit_commands: histogram!("surtidor_commit_commands"),
             commit_seconds: histogram!("surtidor_commit_seconds"),
@@ -133,6 +167,11 @@ impl Metrics {
             commands: Command::NAMES
                 .map(|name| (name, OUTCOMES.map(|outcome| counted(name, outcome))))
                 .to_vec(),
+            events: Event::NAMES
+                .map(|name| counter!("surtidor_events_total", "type" => name))
+                .to_vec(),
+            disk_free: gauge!("surtidor_disk_free_bytes"),
+            log_bytes: gauge!("surtidor_log_bytes"),
         }
     }
 
@@ -143,15 +182,35 @@ impl Metrics {
             (Some(_), None) => self.pos.decrement(1.0),
             _ => {}
         }
+        let at = |found: Option<((Mode, Status), &Gauge)>| found.map(|(at, _)| at);
         let (old, new) = (self.open(before), self.open(after));
-        if old.map(|(at, _)| at) != new.map(|(at, _)| at) {
-            if let Some((_, gauge)) = old {
-                gauge.decrement(1.0);
-            }
-            if let Some((_, gauge)) = new {
-                gauge.increment(1.0);
-            }
+        if at(old) != at(new) {
+            moved(old.map(|(_, gauge)| gauge), new.map(|(_, gauge)| gauge));
         }
+        let state = |pos: &Pos| STATES.iter().position(|state| *state == pos.standing().name());
+        let (old, new) = (before.and_then(state), after.and_then(state));
+        if old != new {
+            moved(old.map(|at| &self.pos_state[at]), new.map(|at| &self.pos_state[at]));
+        }
+        let lacks = |pos: Option<&Pos>| {
+            pos.is_some_and(lacks_controller)
+                .then_some(&self.pos_without_controller)
+        };
+        moved(lacks(before), lacks(after));
+    }
+
+    pub(super) fn event(&self, event: &Event) {
+        if let Some(at) = Event::NAMES.iter().position(|name| *name == event.name()) {
+            self.events[at].increment(1);
+        }
+    }
+
+    /// What cannot be learnt is no number: an old one would look like a fresh one.
+    pub(super) fn space(&self, space: Option<Space>) {
+        self.disk_free
+            .set(space.map_or(f64::NAN, |space| bytes(space.free_bytes)));
+        self.log_bytes
+            .set(space.map_or(f64::NAN, |space| bytes(space.log_bytes)));
     }
 
     /// The gauge of a POS's open order, and where it is.
@@ -200,6 +259,28 @@ impl OfMode {
             sent: histogram!("surtidor_order_sent_seconds", "mode" => mode),
         }
     }
+}
+
+fn moved(from: Option<&Gauge>, to: Option<&Gauge>) {
+    if let Some(gauge) = from {
+        gauge.decrement(1.0);
+    }
+    if let Some(gauge) = to {
+        gauge.increment(1.0);
+    }
+}
+
+/// Whether nobody is there to release a product, as far as the controller has let us know.
+fn lacks_controller(pos: &Pos) -> bool {
+    pos.lease.is_none() && (pos.registration.require_lease || pos.standing().name() == Waiting::Timeout.as_str())
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a gauge takes floats; what is rounded off is less than a page"
+)]
+fn bytes(count: u64) -> f64 {
+    count as f64
 }
 
 fn counted(command: &'static str, outcome: &'static str) -> Counter {

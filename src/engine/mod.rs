@@ -177,6 +177,7 @@ impl Engine {
         let feed = Arc::new(Feed::new(reader.clone(), seq));
         let views = Arc::new(views::Views::new(table, feed, accounts));
         recover::recover(&log, &views, &clock)?;
+        views.metrics.space(log.space().ok());
         let (work, waiting) = mpsc::channel(limits::COMMANDS);
         let (condition, watched) = watch::channel(Condition::Well);
         let inbox = Inbox::new(work.clone(), views.inbox.clone(), clock.clone());
@@ -256,6 +257,20 @@ impl Engine {
                 _ = room.tick() => if is_full() {
                     let _ = self.work.send(Work::LookForRoom).await;
                 }
+            }
+        }
+    }
+
+    /// Tells how much room is left, for as long as it is not dropped.
+    pub async fn watch_space(&self) {
+        let mut tick = tokio::time::interval(limits::SPACE_EVERY);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tick.tick().await;
+            match self.reader.space().await {
+                Ok(space) => self.views.metrics.space(space.ok()),
+                // Who asks much else of the log has no room for this question.
+                Err(error) => tracing::debug!(%error, "the room on the disk is not known"),
             }
         }
     }

@@ -262,6 +262,7 @@ impl Writer {
             self.views.metrics.turn(turn);
         }
         for entry in stage.entries {
+            entry.events.iter().for_each(|event| self.views.metrics.event(event));
             self.views.feed.publish(entry);
         }
     }

@@ -44,6 +44,7 @@ use trim::{OLDEST_ENTRY, OLDEST_ORDER};
 
 use super::entry::{self, Entry, Unreadable};
 use super::reader::Reader;
+use super::space::{Space, free_bytes};
 use super::{Damage, LogError, Sum};
 use crate::domain::id::{PosId, Reference, Rev, Timestamp};
 use crate::domain::order::Order;
@@ -165,12 +166,15 @@ impl Log {
         Reader::open(&self.file(), &self.behind)
     }
 
+    pub fn space(&self) -> std::io::Result<Space> {
+        Space::of(&self.folder)
+    }
+
     /// Gives the write-ahead log the room that it will use, where there is plenty. Writing over what is there, a sync has no
     /// new size and no new blocks to record, and takes half the time. What follows the last commit in that file is no
     /// commit, so SQLite does not mind.
     fn lay_out(&self) -> std::io::Result<()> {
-        let disk = rustix::fs::statvfs(&self.folder)?;
-        if disk.f_bavail.saturating_mul(disk.f_frsize) < limits::WAL_ROOM {
+        if free_bytes(&self.folder)? < limits::WAL_ROOM {
             return Ok(());
         }
         let mut file = private(&self.folder.join(format!("{FILE}-wal")))?;

@@ -9,11 +9,13 @@ mod entry;
 mod reader;
 #[cfg(test)]
 mod samples;
+mod space;
 
 pub use archive::{Archive, ArchiveError, Looked};
 pub use embedded::{Batch, Kept, Log, Newest, OpenError};
 pub use entry::{Entry, Unreadable};
 pub use reader::{EntryPage, Happening, OrderPage, OrderQuery, ReadError, Reader};
+pub use space::Space;
 
 /// A checksum over an entry and over the checksum of its POS's previous one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

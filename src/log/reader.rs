@@ -3,7 +3,8 @@
 //! There are two: whoever asks for one order never waits for those who read the history.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 
@@ -12,7 +13,7 @@ use tokio::sync::oneshot;
 
 use super::embedded::{self, Behind, Row, failure, open_for_reading, trimmed_seq};
 use super::entry::Entry;
-use super::{Damage, LogError, Sum};
+use super::{Damage, LogError, Space, Sum};
 use crate::domain::command::Event;
 use crate::domain::id::{PosId, Reference, Rev, Timestamp};
 use crate::domain::order::{Order, Status};
@@ -88,6 +89,7 @@ pub struct Reader {
     /// Pages of entries and of orders.
     scans: SyncSender<Question>,
     behind: Arc<Behind>,
+    folder: PathBuf,
 }
 
 impl Reader {
@@ -96,6 +98,7 @@ impl Reader {
             points: thread(file, "log-points")?,
             scans: thread(file, "log-scans")?,
             behind: behind.clone(),
+            folder: file.parent().unwrap_or(Path::new(".")).to_owned(),
         })
     }
 
@@ -146,6 +149,12 @@ impl Reader {
     /// A page of the orders that were made since a time, and of those for which money is still to go back; oldest first.
     pub async fn unsettled(&self, since: Timestamp, cursor: u64) -> Result<OrderPage, ReadError> {
         Reader::ask(&self.scans, move |connection| unsettled(connection, since, cursor)).await
+    }
+
+    /// Asked here because a disk that stalls would stop who asks it.
+    pub async fn space(&self) -> Result<io::Result<Space>, ReadError> {
+        let folder = self.folder.clone();
+        Reader::ask(&self.points, move |_| Ok(Space::of(&folder))).await
     }
 
     /// Whether a POS was ever registered.

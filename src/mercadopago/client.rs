@@ -154,6 +154,7 @@ impl Client {
             .pool_max_idle_per_host(limits::API_IDLE)
             .http1_max_buf_size(limits::API_HEAD_BYTES)
             .build(Timed(https));
+        metrics::begin();
         Client(Arc::new(Inner {
             base: base.clone(),
             pool,

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::owed::Owed;
 use super::schedule::Times;
 use crate::clock::Now;
 use crate::domain::command::Event;
@@ -40,6 +41,7 @@ pub(super) struct Board {
     retries: BTreeSet<(Instant, Key)>,
     /// When silence about a product is an alarm.
     overdue: BTreeSet<(Instant, Key)>,
+    owed: Owed,
     /// Another one in each process.
     chance: RandomState,
 }
@@ -168,6 +170,10 @@ impl Board {
         if let Some(paid) = order.ended_at.filter(|_| silent) {
             self.expect_delivery(&key, paid, delivery_seconds, now);
         }
+        if let (Some(paid), Some(_), None) = (order.ended_at, order.overdue_at, &order.delivery) {
+            self.owed.paid(&key, paid);
+            self.owed.overdue(&key);
+        }
         if order.is_errand() {
             self.run_errand(&key);
         } else if order.refunds_wait() {
@@ -227,7 +233,14 @@ impl Board {
             }
             match event {
                 Event::OrderPaid { .. } => self.expect_delivery(&key, entry.at, delivery_seconds(), now),
-                Event::DeliveryReported { .. } | Event::DeliveryOverdue(_) => self.hear_of_delivery(&key),
+                Event::DeliveryReported { .. } => {
+                    self.hear_of_delivery(&key);
+                    self.owed.heard(&key);
+                }
+                Event::DeliveryOverdue(_) => {
+                    self.hear_of_delivery(&key);
+                    self.owed.overdue(&key);
+                }
                 Event::RefundRequested { .. } => self.hurry(&key),
                 Event::OrderReady(order) if order.posted.is_some() => self.run_errand(&key),
                 Event::CancelAsked { .. } => self.run_errand(&key),
@@ -458,7 +471,14 @@ impl Board {
             let at = Instant::from_std(now.instant_of(paid.plus_seconds(u64::from(delivery_seconds))));
             watch.overdue = Some(at);
             self.overdue.insert((at, key.clone()));
+            self.owed.paid(key, paid);
         }
+    }
+
+    /// How many products nobody has spoken of, and of how many that was told.
+    pub(super) fn owed(&mut self, now: Timestamp) -> (usize, usize) {
+        self.owed.forget_before(now.minus_seconds(limits::OWED_FOR.as_secs()));
+        self.owed.count()
     }
 
     /// That nobody has spoken of the product could not be told.

@@ -11,6 +11,8 @@ pub(super) struct Metrics {
     behind: Gauge,
     errands_waiting: Gauge,
     errands_under_way: Gauge,
+    undelivered: Gauge,
+    overdue: Gauge,
 }
 
 pub fn describe() {
@@ -26,6 +28,14 @@ pub fn describe() {
         "surtidor_tracker_behind_seconds",
         Unit::Seconds,
         "How long the look that is due longest has waited: the budget of calls is too small, or Mercado Pago does not answer."
+    );
+    describe_gauge!(
+        "surtidor_paid_undelivered",
+        "Paid orders whose controller is expected to report on the product and has not, up to a day after the payment."
+    );
+    describe_gauge!(
+        "surtidor_paid_overdue",
+        "Those of them whose delivery_seconds are over."
     );
     describe_gauge!(
         "surtidor_errands",
@@ -44,6 +54,8 @@ impl Metrics {
             behind: gauge!("surtidor_tracker_behind_seconds"),
             errands_waiting: errands("waiting"),
             errands_under_way: errands("under_way"),
+            undelivered: gauge!("surtidor_paid_undelivered"),
+            overdue: gauge!("surtidor_paid_overdue"),
         }
     }
 
@@ -52,6 +64,11 @@ impl Metrics {
         self.behind.set(behind.as_secs_f64());
         self.errands_waiting.set(number(errands.waiting));
         self.errands_under_way.set(number(errands.under_way));
+    }
+
+    pub(super) fn set_owed(&self, undelivered: usize, overdue: usize) {
+        self.undelivered.set(number(undelivered));
+        self.overdue.set(number(overdue));
     }
 }
 

@@ -11,6 +11,7 @@ mod errand;
 pub mod fuzz;
 mod look;
 mod metrics;
+mod owed;
 mod refund;
 mod schedule;
 #[cfg(test)]
@@ -327,6 +328,8 @@ impl Desk {
             under_way: self.errands,
         };
         self.metrics.set(self.board.watched(), behind, &errands);
+        let (undelivered, overdue) = self.board.owed(self.tools.clock.now().at);
+        self.metrics.set_owed(undelivered, overdue);
     }
 
     fn has_room(&self, now: Instant) -> bool {

@@ -33,3 +33,4 @@ mod slow_pos;
 mod support;
 mod tidy;
 mod torture;
+mod watched;
