@@ -54,7 +54,8 @@ may_install() { has apt-get && { ((EUID == 0)) || sudo -n true 2>/dev/null; }; }
 
 # Program and Debian package.
 needed=(cc:gcc c++:g++ curl:curl strace:strace mount:mount unshare:util-linux systemd-analyze:systemd)
-needed+=(valgrind:valgrind python3:python3 npm:npm chromium:chromium faketime:faketime)
+needed+=(valgrind:valgrind python3:python3 npm:npm jq:jq chromium:chromium faketime:faketime)
+if [[ $all ]]; then needed+=(go:golang-go); fi
 # A package of a server starts it, where there is an init. Who has one decides that for himself.
 proxies=(nginx:nginx haproxy:haproxy)
 if [[ -d /run/systemd/system ]]; then

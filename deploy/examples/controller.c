@@ -13,7 +13,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { MAY, MUST };
+enum { NONE, ANY };
 enum phase { IDLE, BEGUN, ASKED, RELEASING, RELEASED };
 static struct sockaddr_un control = {.sun_family = AF_UNIX};
 static sigset_t button;
@@ -45,8 +45,14 @@ static int canceled_within(int seconds) {
     return sigtimedwait(&button, NULL, &(struct timespec){.tv_sec = seconds}) == SIGINT;
 }
 
-/* Makes a call until it is answered, and gives its status. All may be made again: Surtidor does nothing twice. */
-static int ask(int must, const char *method, const char *what, const char *name, const char *rest, const char *body) {
+/* Puts the sale on the disk before anything is done that depends on it. */
+static void keep(enum phase phase) {
+    sale.phase = phase;
+    if (pwrite(file, &sale, sizeof sale, 0) != sizeof sale || fsync(file)) perror("the sale is not kept"), exit(1);
+}
+
+/* Makes a call until it is answered. All may be made again: Surtidor does nothing twice. One refusal may be fine. */
+static void ask(int fine, const char *method, const char *what, const char *name, const char *rest, const char *body) {
     static char reply[2 << 20]; /* A page of the feed has little more than a mebibyte. */
     for (;;) {
         ssize_t got, have = 0;
@@ -62,23 +68,19 @@ static int ask(int must, const char *method, const char *what, const char *name,
         answer = got == 0 && end && (!length || strlen(end + 4) == strtoul(length + 16, NULL, 10)) ? end + 4 : NULL;
         int status = answer ? atoi(reply + strlen("HTTP/1.1 ")) : 0;
         if (status >= 400) printf("refused: %s\n", answer); /* With a code for programs, and a detail for people. */
-        if (status >= 400 && status != 503 && must) exit(1);
-        if (status && status != 503) return status; /* 503 is `busy` or the like: it passes. */
+        if (status && (status < 400 || status == fine || fine == ANY)) return;
+        /* Refused for good is forgotten. But a full disk may take it yet, and who waits for money goes on waiting. */
+        if (400 <= status && status < 500 && sale.phase != ASKED) keep(IDLE);
+        if (status && status != 503) exit(1); /* That is `busy` or the like: it passes. */
         puts("asked again in a second");
         if (canceled_within(1)) puts("left as it is: start me again to finish"), exit(3);
     }
 }
 
-/* Puts the sale on the disk before anything is done that depends on it. */
-static void keep(enum phase phase) {
-    sale.phase = phase;
-    if (pwrite(file, &sale, sizeof sale, 0) != sizeof sale || fsync(file)) perror("the sale is not kept"), exit(1);
-}
-
 static void begin(const char *amount, const char *title) { /* Neither has quotes or backslashes. */
-    ask(MUST, "PUT", "pos/", pos, "/state", "{\"state\":\"in_process\",\"message\":\"Filling.\",\"lease_seconds\":30}");
+    ask(NONE, "PUT", "pos/", pos, "/state", "{\"state\":\"in_process\",\"message\":\"Filling.\",\"lease_seconds\":30}");
     puts("filling");
-    if (canceled_within(1)) ask(MUST, "PUT", "pos/", pos, "/state", "{\"state\":\"unavailable\"}"), exit(4);
+    if (canceled_within(1)) ask(NONE, "PUT", "pos/", pos, "/state", "{\"state\":\"unavailable\"}"), exit(4);
     /* A reference is never used again. Clocks and counters may begin anew after a power cut, so it is random. */
     unsigned long long random[2];
     if (getentropy(random, sizeof random)) perror("random"), exit(1);
@@ -91,11 +93,11 @@ static void begin(const char *amount, const char *title) { /* Neither has quotes
 /* Listens until the order ends: was it paid? Whether a cancel came in time is heard here as well. */
 static int was_paid(void) {
     for (int turn = 0;; turn++) {
-        if (turn % 5 == 0) ask(MUST, "PUT", "pos/", pos, "/lease", "{\"seconds\":30}"); /* We are alive. */
-        if (canceled_within(0)) ask(MAY, "DELETE", "pos/", pos, "/order", "");
+        if (turn % 5 == 0) ask(NONE, "PUT", "pos/", pos, "/lease", "{\"seconds\":30}"); /* We are alive. */
+        if (canceled_within(0)) ask(ANY, "DELETE", "pos/", pos, "/order", "");
         char after[64];
         snprintf(after, sizeof after, "&wait=2&after=%llu", sale.heard);
-        ask(MAY, "GET", "events?pos=", pos, after, "");
+        ask(410, "GET", "events?pos=", pos, after, "");
         const char *event = member(answer, "events");
         for (event += *event == '['; *event == '{'; event = past(event), event += *event == ',') {
             char type[32] = "", whose[65] = "";
@@ -114,11 +116,7 @@ static int was_paid(void) {
 
 /* Takes the sale up where it stands, and gives the exit code. */
 static int finish(void) {
-    if (sale.phase == BEGUN) {
-        int status = ask(MAY, "PUT", "pos/", pos, "/order", sale.order);
-        keep(status < 400 ? ASKED : status < 500 ? IDLE : BEGUN); /* A full disk may take it yet. */
-        if (status >= 400) return 1;
-    }
+    if (sale.phase == BEGUN) ask(NONE, "PUT", "pos/", pos, "/order", sale.order), keep(ASKED);
     if (sale.phase == ASKED) {
         if (!was_paid()) return keep(IDLE), 4;
         keep(RELEASING); /* From here on it is never released again. */
@@ -127,9 +125,9 @@ static int finish(void) {
         keep(RELEASED);
     }
     int done = sale.phase == RELEASED; /* Else we were cut off. A sensor would know what came out; we do not. */
-    ask(MUST, "PUT", "orders/", sale.reference, "/delivery",
+    ask(NONE, "PUT", "orders/", sale.reference, "/delivery",
         done ? "{\"result\":\"dispensed\"}" : "{\"result\":\"failed\",\"reason\":\"The controller was cut off.\"}");
-    ask(MUST, "GET", "orders/", sale.reference, "/receipt?width=32", "");
+    ask(NONE, "GET", "orders/", sale.reference, "/receipt?width=32", "");
     fputs(answer, stdout);
     return keep(IDLE), done ? 0 : 5;
 }
@@ -140,6 +138,7 @@ int main(int argc, char **argv) {
     snprintf(name, sizeof name, "%s.record", pos = argv[2]);
     file = open(name, O_RDWR | O_CREAT, 0600);
     if (file < 0 || pread(file, &sale, sizeof sale, 0) < 0) return perror(name), 1;
+    fsync(open(".", O_RDONLY)); /* Its name, too, must be on the disk. */
     snprintf(control.sun_path, sizeof control.sun_path, "%s", argv[1]);
     sigemptyset(&button), sigaddset(&button, SIGINT), sigprocmask(SIG_BLOCK, &button, NULL);
     signal(SIGPIPE, SIG_IGN), setvbuf(stdout, NULL, _IOLBF, 0);

@@ -107,11 +107,7 @@ def finish(sale):
     """Takes the sale up where it stands, and gives the exit code."""
     reference, delivery = sale["order"]["external_reference"], {"result": "dispensed"}
     if sale["phase"] == "begun":
-        try:
-            print("order", reference, json.loads(ask("PUT", f"/v1/pos/{POS}/order", sale["order"]))["status"])
-        except Refused as problem:
-            keep(sale, "idle" if problem.args[0] < 500 else "begun")  # A full disk may take it yet.
-            raise
+        print("order", reference, json.loads(ask("PUT", f"/v1/pos/{POS}/order", sale["order"]))["status"])
         keep(sale, "asked")
     if sale["phase"] == "asked":
         if follow(sale) != "order_paid":
@@ -144,5 +140,8 @@ try:
         code = finish(found)
     sys.exit(code)
 except Refused as problem:
+    # What is refused for good is not asked again. But a full disk may take it yet, and who waits for money waits on.
+    if problem.args[0] < 500 and found["phase"] != "asked":
+        keep(found, "idle")
     print("refused:", *problem.args)
     sys.exit(1)

@@ -37,6 +37,8 @@ struct Day {
     cancel: Option<u16>,
     /// The type of the order's last event.
     last: String,
+    /// The order is unknown once its product was released.
+    forgetful: bool,
     controller: u32,
 }
 
@@ -51,12 +53,19 @@ impl Clerk {
             asked: 0,
             cancel,
             last: last.to_owned(),
+            forgetful: false,
             controller: 0,
         };
         Clerk {
             folder: tempfile::tempdir().expect("a temporary folder"),
             day: Arc::new(Mutex::new(day)),
         }
+    }
+
+    /// Of which it knows nothing once their product was released.
+    pub fn without_orders(self) -> Clerk {
+        self.day.lock().expect("whole").forgetful = true;
+        self
     }
 
     fn socket(&self) -> PathBuf {
@@ -77,6 +86,11 @@ impl Clerk {
             }
         });
         program
+    }
+
+    /// The controller is started again, to finish what it had begun.
+    pub fn again(&self, program: &Program) -> Program {
+        Program::start(program.example, self.folder.path(), &self.socket(), "P", &[])
     }
 
     pub fn was_asked(&self, turn: Turn) -> bool {
@@ -141,6 +155,9 @@ impl Day {
             "order" => self.push(body),
             "delivery" => {
                 self.turns.push(Turn::Deliver);
+                if self.forgetful {
+                    return problem(404, "order_unknown");
+                }
                 Some((200, self.order.as_ref().expect("pushed").to_string()))
             }
             events if events.starts_with("events") => self.feed(target),
