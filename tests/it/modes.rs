@@ -264,6 +264,13 @@ async fn mute(mode: &str, calls: u32, more: Faults) -> (Market, Feed) {
     (market, feed)
 }
 
+/// How often an intent was asked for.
+async fn asked_for(market: &Market) -> u64 {
+    let calls = market.sandbox.calls().await.expect("it answers");
+    let create = "POST /instore-api/integrations/v1/intents/qr/pos/{}";
+    calls.get(create).copied().unwrap_or(0)
+}
+
 async fn placed(market: &Market, reference: &str) -> usize {
     market.sandbox.placed(reference).await.expect("it answers").len()
 }
@@ -332,23 +339,26 @@ async fn an_intent_that_somebody_has_scanned_is_there_and_not_made_again() {
     market.push("PUMP4", "T-1", "100").await;
     let customer = market.stand_at("PUMP4").await;
     feed.until("order_sent").await;
-    let calls = market.sandbox.calls().await.expect("it answers");
-    assert_eq!(calls["POST /instore-api/integrations/v1/intents/qr/pos/{}"], 1);
+    assert_eq!(asked_for(&market).await, 1);
     customer.pay().await;
     feed.until("order_paid").await;
 }
 
 #[tokio::test]
 async fn an_intent_whose_code_is_lost_is_not_told_to_be_there_and_can_be_canceled() {
-    let (market, mut feed) = mute("intent", 1, Faults::default()).await;
+    let (market, mut feed) = market("intent").await;
+    let faults = Faults {
+        cut_after: Chance::next(1),
+        ..Faults::default()
+    };
+    market.sandbox.set_faults(faults).await.expect("it runs");
     let order = json!({"external_reference": "T-1", "amount": 7, "title": "S", "qr": "dynamic"});
     assert_eq!(market.station.push("PUMP4", &order).await, 201);
-    // It is asked for again, and refused because of itself.
-    let asked = async || market.sandbox.calls().await.expect("it answers")["POST /instore-api/integrations/v1/intents/qr/pos/{}"];
-    while asked().await < 2 {
+    // It is asked for again and again, and refused because of itself.
+    while asked_for(&market).await < 4 {
+        assert_eq!(market.station.status("T-1").await, "sending");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    assert_eq!(market.station.status("T-1").await, "sending");
     assert_eq!(market.station.cancel("PUMP4").await, 204, "nobody can show it");
     feed.until("order_canceled").await;
 }
@@ -391,6 +401,32 @@ async fn what_may_be_an_earlier_one_is_not_told_to_be_there() {
         sent["intent"].is_string(),
         "its own, made after the first was over: {sent}"
     );
+    assert_eq!(placed(&market, "T-2").await, 1);
+}
+
+#[tokio::test]
+async fn what_may_be_a_second_one_of_an_order_that_was_paid_is_not_told_to_be_the_next() {
+    let (market, mut feed) = mute("intent", 1, Faults::default()).await;
+    market.push("PUMP4", "T-1", "100").await;
+    let customer = market.stand_at("PUMP4").await;
+    feed.until("order_sent").await;
+    customer.pay().await;
+    feed.until("order_paid").await;
+    // As if it had been asked for twice, and both answers were lost.
+    let second = json!({"description": "S", "external_reference": "T-1",
+        "operations": [{"type": "PURCHASE", "amount": "100.00"}]});
+    let target = "/instore-api/integrations/v1/intents/qr/pos/PUMP4";
+    let made = api::call(market.sandbox.address(), "POST", target, &second.to_string()).await;
+    assert_eq!(made.status, 201);
+    let faults = Faults {
+        cut_after: Chance::next(2),
+        ..Faults::default()
+    };
+    market.sandbox.set_faults(faults).await.expect("it runs");
+    market.push("PUMP4", "T-2", "100").await;
+    let sent = feed.until("order_sent").await.data;
+    assert_eq!(sent["external_reference"], "T-2");
+    assert!(sent["intent"].is_string(), "its own, made after that was over: {sent}");
     assert_eq!(placed(&market, "T-2").await, 1);
 }
 
