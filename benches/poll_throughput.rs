@@ -9,8 +9,7 @@ mod support;
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
-use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use hyper::body::Incoming;
@@ -20,7 +19,7 @@ use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use support::load::{Kind, Load};
-use support::{CONNECTIONS, Served};
+use support::{CONNECTIONS, Served, alone_on, median};
 use surtidor::net::body::Whole;
 use surtidor::net::listen::{Sharing, tcp};
 use tokio::net::TcpListener;
@@ -78,18 +77,6 @@ fn compare((kind, polls, what): (Kind, usize, &str)) {
     println!();
 }
 
-/// Keeps this process, the load, off the server's core.
-fn alone_on(core: usize) {
-    let (core, own) = (core.to_string(), std::process::id().to_string());
-    let pinned = Command::new("taskset").args(["-a", "-c", "-p", &core, &own]).output();
-    assert!(pinned.expect("taskset is installed").status.success());
-}
-
-fn median(mut all: Vec<f64>) -> f64 {
-    all.sort_by(f64::total_cmp);
-    all[all.len() / 2]
-}
-
 struct Figures {
     /// Polls a second.
     rate: f64,
@@ -101,26 +88,15 @@ fn round(tool: &[&str], role: &str, kind: Kind, polls: usize) -> Figures {
     let served = Served::start(tool, role);
     let mut load = Load::new(served.port, kind, CONNECTIONS, POS);
     load.closed(polls / 10);
-    let (busy, begun) = (processor_time(&served), Instant::now());
+    let (busy, begun) = (served.processor_time(), Instant::now());
     load.closed(polls);
-    let (passed, busy) = (begun.elapsed(), processor_time(&served) - busy);
+    let (passed, busy) = (begun.elapsed(), served.processor_time() - busy);
     drop(load);
     served.stop();
     Figures {
         rate: polls as f64 / passed.as_secs_f64(),
         cost: busy.as_secs_f64() * 1e6 / polls as f64,
     }
-}
-
-/// How long the server had a processor until now, in all its threads.
-fn processor_time(served: &Served) -> Duration {
-    let tasks = std::fs::read_dir(format!("/proc/{}/task", served.child.id())).expect("it runs");
-    let nanos = tasks.map(|task| {
-        let path = task.expect("it runs").path().join("schedstat");
-        let text = std::fs::read_to_string(path).expect("a kernel with schedstat");
-        text.split(' ').next().and_then(|nanos| nanos.parse().ok()).unwrap_or(0)
-    });
-    Duration::from_nanos(nanos.sum())
 }
 
 /// The least that hyper can do: no table, no limits, no counters.

@@ -4,15 +4,17 @@
 #![allow(clippy::print_stdout, reason = "a bench prints its table")]
 #![allow(clippy::float_arithmetic, reason = "no money here")]
 
+#[path = "../support/controller.rs"]
+mod controller;
 mod group;
 
 use std::fs::OpenOptions;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use controller::Controller;
 use surtidor::app::App;
 use surtidor::config::{Config, Overrides, Source};
 
@@ -100,43 +102,15 @@ fn start(folder: &Path, socket: &Path) -> App {
 
 /// Registers a POS and replaces its order again and again; how long each took.
 fn pushes(socket: &Path, pos: &str, count: usize) -> Vec<Duration> {
-    let mut stream = UnixStream::connect(socket).expect("it listens");
-    let keys = format!(r#"{{"keys":{{"locationId":"1","positionId":"{pos}"}}}}"#);
-    call(&mut stream, &format!("/v1/pos/{pos}"), &keys, "201");
+    let mut controller = Controller::connect(socket);
+    controller.register(pos, pos);
     (0..count)
         .map(|i| {
-            let order = format!(
-                r#"{{"external_reference":"{pos}-{i}","items":[{{"title":"SUPER 23.45 L","quantity":1,"unit_price":"18525.50"}}],"metadata":{{"nozzle":4}}}}"#
-            );
             let begun = Instant::now();
-            call(&mut stream, &format!("/v1/pos/{pos}/order?replace=true"), &order, "201");
+            controller.put_order(pos, &format!("{pos}-{i}"));
             begun.elapsed()
         })
         .collect()
-}
-
-fn call(stream: &mut UnixStream, path: &str, body: &str, wanted: &str) {
-    let request = format!(
-        "PUT {path} HTTP/1.1\r\nhost: s\r\ncontent-length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    stream.write_all(request.as_bytes()).expect("sent");
-    let mut answer = Vec::new();
-    let mut buffer = [0; 4096];
-    loop {
-        let read = stream.read(&mut buffer).expect("answered");
-        assert!(read > 0, "the server closed the connection");
-        answer.extend_from_slice(&buffer[..read]);
-        let text = String::from_utf8_lossy(&answer);
-        if let Some((head, rest)) = text.split_once("\r\n\r\n") {
-            let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
-            let length: usize = length.and_then(|length| length.parse().ok()).expect("a length");
-            if rest.len() >= length {
-                assert!(head.starts_with(&format!("HTTP/1.1 {wanted}")), "{text}");
-                return;
-            }
-        }
-    }
 }
 
 /// What the disk takes for so many bytes, one after the other. The log writes pages.

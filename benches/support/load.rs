@@ -2,7 +2,7 @@
 //! for waking it; where calls are counted it sleeps, so that a server finds all connections waiting at once.
 
 use std::io::{ErrorKind, Read, Write};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
@@ -70,6 +70,30 @@ impl Load {
                 }
             }
         }
+    }
+
+    /// Polls that are due at fixed times, whatever became of those before: how long after it was due each was answered.
+    pub fn open(&mut self, a_second: u32, polls: u32) -> Vec<Duration> {
+        let begun = Instant::now();
+        let due = |poll: u32| begun + Duration::from_secs(1) * poll / a_second;
+        let mut free: Vec<usize> = (0..self.askers.len()).collect();
+        let mut due_at = vec![begun; free.len()];
+        let (mut next, mut took) = (0, Vec::new());
+        while took.len() < polls as usize {
+            while next < polls
+                && due(next) <= Instant::now()
+                && let Some(i) = free.pop()
+            {
+                due_at[i] = due(next);
+                self.ask(i);
+                next += 1;
+            }
+            for i in self.answered() {
+                took.push(due_at[i].elapsed());
+                free.push(i);
+            }
+        }
+        took
     }
 
     fn connect(&self, i: usize) -> Asker {
@@ -142,4 +166,15 @@ fn request(pos: usize, kind: Kind) -> Box<[u8]> {
         super::query(pos)
     );
     text.into_bytes().into()
+}
+
+/// One poll on a connection that stays open.
+pub fn ask_once(stream: &mut std::net::TcpStream) {
+    stream.write_all(&request(0, Kind::KeepAlive)).expect("it is open");
+    let (mut reply, mut buffer) = (Vec::new(), [0; 4096]);
+    while !is_whole(&reply) {
+        let read = stream.read(&mut buffer).expect("answered");
+        assert!(read > 0, "the server closed the connection");
+        reply.extend_from_slice(&buffer[..read]);
+    }
 }

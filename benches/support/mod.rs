@@ -2,8 +2,10 @@
 
 #![allow(dead_code, reason = "each bench uses its part")]
 
+pub mod controller;
 pub mod load;
 pub mod raw;
+pub mod station;
 
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::PathBuf;
@@ -22,7 +24,7 @@ use surtidor::net::listen::tcp_shared;
 use surtidor::net::seats::Seats;
 use surtidor::net::stop;
 use surtidor::poll;
-use surtidor::table::{Key, Names, Reply, Ring, Slot, Table, UrlSecrets, doorbell};
+use surtidor::table::{Names, Reply, Ring, Slot, Table, UrlSecrets, doorbell};
 use tokio::sync::mpsc::Receiver;
 
 pub const CONNECTIONS: usize = 64;
@@ -63,7 +65,7 @@ fn table(pos: usize) -> (Table, Receiver<Ring>) {
     let (doorbell, mut rings) = doorbell();
     let names = Names::new(&["locationId", "positionId"]).expect("good names");
     let table = Table::new(names, UrlSecrets::default(), doorbell);
-    table.insert_all((0..pos).map(slot));
+    table.insert_all((0..pos).map(slot).collect());
     // Each was polled before: a poll that begins a visit is the exception.
     for i in 0..pos {
         table.answer(&query(i));
@@ -80,7 +82,7 @@ fn has_order(i: usize) -> bool {
     i % 100 == 17
 }
 
-fn slot(i: usize) -> Arc<Slot> {
+fn slot(i: usize) -> Slot {
     let keys = PollKey::new(&["6232", &i.to_string()]).expect("good values");
     let registration = Registration {
         account: AccountId::parse("main").expect("a name"),
@@ -100,7 +102,7 @@ fn slot(i: usize) -> Arc<Slot> {
         Instant::now() + Duration::from_secs(86_400),
         None,
     );
-    Arc::new(Slot::new(Key::from(&keys), pos.id, Box::default(), reply))
+    Slot::new(keys, pos.id, &[], reply)
 }
 
 fn order(i: usize, pos: &Pos) -> Order {
@@ -141,8 +143,14 @@ pub struct Served {
 impl Served {
     /// `tool` is a command that runs the command after it.
     pub fn start(tool: &[&str], role: &str) -> Served {
+        Served::with(tool, &[role])
+    }
+
+    /// The same in a role that takes arguments.
+    pub fn with(tool: &[&str], role: &[&str]) -> Served {
         let itself = std::env::current_exe().expect("the path of this binary");
-        let words: Vec<PathBuf> = tool.iter().map(PathBuf::from).chain([itself, role.into()]).collect();
+        let words = tool.iter().map(PathBuf::from).chain([itself]);
+        let words: Vec<PathBuf> = words.chain(role.iter().map(PathBuf::from)).collect();
         let mut child = Command::new(&words[0])
             .args(&words[1..])
             .stdin(Stdio::piped())
@@ -167,8 +175,40 @@ impl Served {
             .closed(polls);
     }
 
+    /// How long it had a processor until now, in all its threads.
+    pub fn processor_time(&self) -> Duration {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("it runs");
+        let nanos = tasks.map(|task| {
+            let path = task.expect("it runs").path().join("schedstat");
+            let text = std::fs::read_to_string(path).expect("a kernel with schedstat");
+            text.split(' ').next().and_then(|nanos| nanos.parse().ok()).unwrap_or(0)
+        });
+        Duration::from_nanos(nanos.sum())
+    }
+
+    /// Its memory, in bytes: its own pages, and its part of those that it shares.
+    pub fn pss(&self) -> u64 {
+        let path = format!("/proc/{}/smaps_rollup", self.child.id());
+        let text = std::fs::read_to_string(path).expect("it runs");
+        let line = text.lines().find_map(|line| line.strip_prefix("Pss:")).expect("a line");
+        let kib: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
+        kib * 1024
+    }
+
     pub fn stop(mut self) {
         drop(self.child.stdin.take());
         assert!(self.child.wait().expect("it is our child").success());
     }
+}
+
+pub fn median(mut all: Vec<f64>) -> f64 {
+    all.sort_by(f64::total_cmp);
+    all[all.len() / 2]
+}
+
+/// Keeps this process, the load, off the server's core.
+pub fn alone_on(core: usize) {
+    let (core, own) = (core.to_string(), std::process::id().to_string());
+    let pinned = Command::new("taskset").args(["-a", "-c", "-p", &core, &own]).output();
+    assert!(pinned.expect("taskset is installed").status.success());
 }

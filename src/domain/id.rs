@@ -1,7 +1,8 @@
 //! Names that are parsed once and valid ever after.
 
 use std::fmt;
-use std::sync::Arc;
+
+use smol_str::SmolStr;
 
 use crate::limits;
 
@@ -14,7 +15,7 @@ macro_rules! name {
     ($(#[$doc:meta])* $name:ident, $max:expr, $allowed:expr, $rule:expr) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub struct $name(Arc<str>);
+        pub struct $name(SmolStr);
 
         impl $name {
             pub fn parse(text: &str) -> Result<Self, BadName> {

@@ -7,6 +7,7 @@ mod accounts;
 mod inbox;
 mod metrics;
 mod recover;
+mod registry;
 mod timers;
 mod views;
 mod writer;
@@ -284,7 +285,7 @@ impl Engine {
     }
 
     pub fn pos(&self, id: &PosId) -> Option<Arc<Record>> {
-        self.views.registry.get(id).map(|record| record.value().clone())
+        self.views.registry.get(id)
     }
 
     /// Registered POS by name, after `cursor`, at most `limit`; and whether there are more.

@@ -17,21 +17,17 @@ pub(super) fn recover(log: &Log, views: &Views, clock: &Clock) -> Result<(), Log
     log.leases(|pos, until| {
         leases.insert(pos.to_owned(), until);
     })?;
-    let mut records = Vec::new();
     let mut newest = Timestamp(0);
     log.newest(|found| {
         newest = newest.max(found.at);
         if let Some(mut pos) = found.state {
             pos.lease = leases.get(pos.id.as_str()).copied();
-            // A million POS need not each have a copy of their account's name.
+            // A million POS need not each have a copy of a long account's name.
             if let Some(account) = views.accounts.get(&pos.registration.account) {
                 pos.registration.account = account.id.clone();
             }
-            records.push(Arc::new(Record {
-                pos,
-                rev: found.rev,
-                sum: found.sum,
-            }));
+            let (rev, sum) = (found.rev, found.sum);
+            views.registry.insert(Arc::new(Record { pos, rev, sum }));
         }
     })?;
     if let Some(doubt) = doubt(clock.now().at, newest) {
@@ -40,15 +36,13 @@ pub(super) fn recover(log: &Log, views: &Views, clock: &Clock) -> Result<(), Log
     }
     clock.not_before(newest);
     let now = clock.now();
-    let mut slots = Vec::with_capacity(records.len());
-    for record in records {
-        let pos = &record.pos;
+    let mut slots = Vec::new();
+    views.registry.each(|Record { pos, .. }| {
         views.set_timers(&pos.id, None, Some(pos), now);
         slots.extend(views.new_slot(pos));
         views.set_place(&pos.id, None, Some(pos));
         views.metrics.count(None, Some(pos));
-        views.registry.insert(pos.id.clone(), record);
-    }
+    });
     views.table.insert_all(slots);
     views.warn_of_missing_accounts();
     log.inbox(|kept| {

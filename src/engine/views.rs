@@ -9,19 +9,20 @@ use tracing::warn;
 
 use super::inbox::Waiting;
 use super::metrics::Metrics;
+use super::registry::Registry;
 use super::timers::{Kind, Timers};
 use super::{Accounts, Record};
 use crate::clock::Now;
 use crate::domain::command::Command;
 use crate::domain::id::{AccountId, PosId};
 use crate::domain::order::Status;
-use crate::domain::pos::{Pos, Registration, Standing};
+use crate::domain::pos::{PollKey, Pos, Registration, Standing};
 use crate::feed::Feed;
-use crate::table::{Key, Reply, Slot, Table};
+use crate::table::{Reply, Slot, Table};
 
 pub(super) struct Views {
     pub(super) table: Arc<Table>,
-    pub(super) registry: DashMap<PosId, Arc<Record>>,
+    pub(super) registry: Registry,
     /// Whose place at Mercado Pago is whose; external ids do not differ by case.
     places: DashMap<(AccountId, String), PosId>,
     pub(super) timers: Timers,
@@ -35,7 +36,7 @@ impl Views {
     pub(super) fn new(table: Arc<Table>, feed: Arc<Feed>, accounts: Arc<Accounts>) -> Views {
         Views {
             table,
-            registry: DashMap::new(),
+            registry: Registry::default(),
             places: DashMap::new(),
             timers: Timers::default(),
             feed,
@@ -48,17 +49,13 @@ impl Views {
     /// Puts a POS in the place of what it was. Polls see it first.
     pub(super) fn follow(&self, id: &PosId, before: Option<&Record>, after: Option<Arc<Record>>, now: Now) {
         self.set_timers(id, before.map(|r| &r.pos), after.as_ref().map(|r| &r.pos), now);
-        self.set_slot(before.map(|r| &r.pos), after.as_ref().map(|r| &r.pos));
+        self.set_slot(id, before.map(|r| &r.pos), after.as_ref().map(|r| &r.pos));
         self.set_place(id, before.map(|r| &r.pos), after.as_ref().map(|r| &r.pos));
         self.metrics
             .count(before.map(|r| &r.pos), after.as_ref().map(|r| &r.pos));
         match after {
-            Some(record) => {
-                self.registry.insert(id.clone(), record);
-            }
-            None => {
-                self.registry.remove(id);
-            }
+            Some(record) => self.registry.insert(record),
+            None => self.registry.remove(id),
         }
     }
 
@@ -103,15 +100,14 @@ impl Views {
         }
     }
 
-    fn set_slot(&self, before: Option<&Pos>, after: Option<&Pos>) {
-        let key = |pos: Option<&Pos>| pos.and_then(key_of);
+    fn set_slot(&self, id: &PosId, before: Option<&Pos>, after: Option<&Pos>) {
         let place = |pos: Option<&Pos>| pos.map(|pos| (pos.registration.keys.clone(), pos.registration.url_secret));
         if place(before) != place(after) {
-            // In one commit another POS may have taken over the keys, and be in the table already: its slot stays.
-            let own = |slot: &Slot| before.is_some_and(|pos| pos.id == *slot.pos());
+            let key = |pos: Option<&Pos>| pos.and_then(|pos| pos.registration.keys.clone());
             let left = key(before).filter(|old| key(after).as_ref() != Some(old));
-            if let Some(key) = left.filter(|key| self.table.get(key).is_some_and(|slot| own(&slot))) {
-                self.table.remove(&key);
+            // In one commit another POS may have taken over the keys, and be in the table already: its slot stays.
+            if let Some(left) = left {
+                self.table.remove(&left, id);
             }
             if let Some(slot) = after.and_then(|pos| self.new_slot(pos)) {
                 self.table.insert(slot);
@@ -119,67 +115,66 @@ impl Views {
         } else if let (Some(before), Some(after)) = (before, after) {
             let told_the_same = polls_are_told_the_same(before, after);
             let renewed = after.registration.require_lease && before.lease != after.lease;
-            if (!told_the_same || renewed)
-                && let Some(slot) = self.slot_of(after)
-            {
+            if let Some(key) = after.registration.keys.as_ref().filter(|_| !told_the_same || renewed) {
                 match self.timers.get(&after.id, Kind::Lease) {
-                    Some(lapse) if told_the_same => slot.renew(lapse),
-                    _ => slot.set(self.reply(after)),
+                    Some(lapse) if told_the_same => self.offered(key, |reply| reply.renew(lapse)),
+                    _ => self.table.set_reply(key, &self.reply(after)),
                 }
             }
+        }
+    }
+
+    /// Does something with what polls with this key are answered, if they are.
+    fn offered(&self, key: &PollKey, with: impl Fn(&Reply)) {
+        if let Some(reply) = self.table.reply(key) {
+            with(&reply);
         }
     }
 
     /// Has the polls of open orders tell once more that they were shown.
     pub(super) fn ring_again(&self) {
         let is_ready = |pos: &Pos| open_status(Some(pos)) == Some(Status::Ready);
-        for record in self.registry.iter().filter(|record| is_ready(&record.pos)) {
-            if let Some(slot) = self.slot_of(&record.pos) {
-                slot.ring_again();
+        self.registry.each(|Record { pos, .. }| {
+            if let Some(key) = pos.registration.keys.as_ref().filter(|_| is_ready(pos)) {
+                self.offered(key, Reply::ring_again);
             }
-        }
+        });
     }
 
     /// Renders again what may be said in another dialect now. An order keeps its reply for as long as it is offered.
     pub(super) fn redialect(&self) {
-        for record in &self.registry {
-            let pos = &record.pos;
+        self.registry.each(|Record { pos, .. }| {
             if let Standing::Waiting(_) | Standing::Withheld(_) = pos.standing()
-                && let Some(slot) = self.slot_of(pos)
+                && let Some(key) = &pos.registration.keys
             {
-                slot.set(self.reply(pos));
+                self.table.set_reply(key, &self.reply(pos));
             }
-        }
+        });
     }
 
     /// After a start or a reload: an account may have been taken away from under its POS.
     pub(super) fn warn_of_missing_accounts(&self) {
         let mut missing: BTreeMap<AccountId, usize> = BTreeMap::new();
-        for record in &self.registry {
+        self.registry.each(|record| {
             let account = &record.pos.registration.account;
             if self.accounts.get(account).is_none() {
                 *missing.entry(account.clone()).or_default() += 1;
             }
-        }
+        });
         for (account, pos) in missing {
             warn!(%account, pos, "points of sale name an account that is not configured: they take no new orders");
         }
     }
 
-    /// Where polls find the POS, if they do.
-    fn slot_of(&self, pos: &Pos) -> Option<Arc<Slot>> {
-        self.table.get(&key_of(pos)?)
-    }
-
     /// The POS as polls will see it, if it can be polled.
-    pub(super) fn new_slot(&self, pos: &Pos) -> Option<Arc<Slot>> {
-        let key = key_of(pos)?;
+    pub(super) fn new_slot(&self, pos: &Pos) -> Option<Slot> {
+        let key = pos.registration.keys.clone()?;
         let tags = if pos.registration.url_secret {
             self.table.secrets().tags(&pos.id)
         } else {
             Box::default()
         };
-        Some(Arc::new(Slot::new(key, pos.id.clone(), tags, self.reply(pos))))
+        Some(Slot::new(key, pos.id.clone(), &tags, self.reply(pos)))
     }
 
     fn reply(&self, pos: &Pos) -> Arc<Reply> {
@@ -194,10 +189,6 @@ impl Views {
 pub(super) fn place_of(id: &PosId, registration: &Registration) -> Option<(AccountId, String)> {
     let way = registration.way(id).ok()??;
     Some((registration.account.clone(), way.pos().as_str().to_ascii_lowercase()))
-}
-
-fn key_of(pos: &Pos) -> Option<Key> {
-    pos.registration.keys.as_ref().map(Key::from)
 }
 
 /// An order keeps its reply, to the byte, for as long as it is offered.

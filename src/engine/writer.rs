@@ -532,7 +532,7 @@ impl Stage {
         match self.pos.entry(id.clone()) {
             Place::Occupied(place) => Ok(place.into_mut()),
             Place::Vacant(place) => {
-                let before = views.registry.get(id).map(|record| record.value().clone());
+                let before = views.registry.get(id);
                 let (rev, sum) = match &before {
                     Some(record) => (record.rev, record.sum),
                     // It may have been registered and removed: its chain goes on.

@@ -298,7 +298,9 @@ impl<T: Write + Unpin> Write for Stamped<T> {
         result
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
+    /// hyper lets go of the socket right after this, and closing it ends both ways: to shut it down before would be a
+    /// system call for nothing.
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 }

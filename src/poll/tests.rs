@@ -10,7 +10,7 @@ use crate::domain::id::{AccountId, PosId};
 use crate::domain::pos::{Mode, PollKey, Pos, Registration, Waiting, Word};
 use crate::net::listen;
 use crate::net::stop::{self, Stop};
-use crate::table::{Key, Names, Outcome, Reply, Slot, UrlSecrets, doorbell};
+use crate::table::{Names, Outcome, Reply, Slot, UrlSecrets, doorbell};
 
 /// Two poll threads and one POS, 6232/1, that is filling.
 struct Station {
@@ -73,7 +73,7 @@ fn elsewhere(path: &str) -> Option<Other> {
     (path == "/elsewhere").then(|| Box::new(answer) as Other)
 }
 
-fn filling() -> Arc<Slot> {
+fn filling() -> Slot {
     let keys = PollKey::new(&["6232", "1"]).expect("good values");
     let registration = Registration {
         account: AccountId::parse("main").expect("a name"),
@@ -87,7 +87,7 @@ fn filling() -> Arc<Slot> {
     let mut pos = Pos::new(PosId::parse("PUMP-1").expect("a name"), registration);
     pos.word = Word::plain(Waiting::InProcess);
     let reply = Reply::of(&pos, Dialect::Documented, Instant::now(), None);
-    Arc::new(Slot::new(Key::from(&keys), pos.id, Box::default(), reply))
+    Slot::new(keys, pos.id, &[], reply)
 }
 
 fn read_to_close(stream: &mut TcpStream) -> String {

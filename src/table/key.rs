@@ -3,68 +3,11 @@
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 
-use std::fmt;
-
-use crate::domain::pos::{POLL_KEY_SEPARATOR, PollKey};
+use crate::domain::pos::POLL_KEY_SEPARATOR;
 use crate::limits;
 
 /// The parameter that carries a POS's secret.
 const SECRET_NAME: &[u8] = b"k";
-
-/// A POS's poll key: its values, joined by a character that none of them may contain.
-///
-/// Short ones lie in the slot itself: following a pointer to them would cost a cache miss a poll.
-#[derive(Clone)]
-pub struct Key(Stored);
-
-const INLINE: usize = 22;
-
-#[derive(Clone)]
-enum Stored {
-    Inline { len: u8, bytes: [u8; INLINE] },
-    Boxed(Box<[u8]>),
-}
-
-impl From<&PollKey> for Key {
-    fn from(key: &PollKey) -> Key {
-        let joined = key.joined().as_bytes();
-        let mut bytes = [0; INLINE];
-        Key(match bytes.get_mut(..joined.len()) {
-            Some(room) => {
-                room.copy_from_slice(joined);
-                Stored::Inline {
-                    len: joined.len() as u8,
-                    bytes,
-                }
-            }
-            None => Stored::Boxed(joined.into()),
-        })
-    }
-}
-
-impl Key {
-    #[inline]
-    pub fn bytes(&self) -> &[u8] {
-        match &self.0 {
-            Stored::Inline { len, bytes } => &bytes[..usize::from(*len)],
-            Stored::Boxed(bytes) => bytes,
-        }
-    }
-}
-
-impl PartialEq for Key {
-    fn eq(&self, other: &Key) -> bool {
-        self.bytes() == other.bytes()
-    }
-}
-
-impl Eq for Key {}
-
-impl fmt::Debug for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", String::from_utf8_lossy(self.bytes()))
-    }
-}
 
 /// The query parameters that name a POS, in their configured order.
 #[derive(Debug, Clone)]
@@ -313,15 +256,6 @@ mod tests {
         assert!(Names::new(&["a", "b", "c", "d"]).is_ok());
         for bad in [&[][..], &[""], &["k"], &["a", "a"], &["a", "b", "c", "d", "e"]] {
             assert_eq!(Names::new(bad).err(), Some(BadNames), "{bad:?}");
-        }
-    }
-
-    #[test]
-    fn keys_are_equal_by_their_bytes_wherever_they_are_kept() {
-        assert_eq!(size_of::<Key>(), 24);
-        for len in [1, 10, 11, 60] {
-            let key = PollKey::new(&["x".repeat(len), "y".repeat(len)]).expect("good values");
-            assert_eq!(Key::from(&key).bytes(), key.joined().as_bytes());
         }
     }
 }

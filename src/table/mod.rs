@@ -1,7 +1,8 @@
 //! What polls read, without a lock and without waiting: from a query string to a reply rendered ahead.
 //!
-//! The index changes only when a POS is registered or removed; all else that happens to a POS swaps the one pointer in
-//! its slot. Nothing here decides anything: what a POS answers is put here by who applies its entries.
+//! POS lie in shards, each one piece of memory that is never written to but for when a POS was seen: whatever changes, a
+//! copy with the change takes the shard's place. So a poll finds its answer with two cache misses, that of the shard's
+//! pointer and that of the POS. Nothing here decides anything: what a POS answers is put here by who applies its entries.
 
 mod doorbell;
 mod key;
@@ -11,30 +12,33 @@ mod slot;
 
 use std::hash::BuildHasher;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
-use arc_swap::ArcSwap;
-use hashbrown::HashTable;
+use arc_swap::ArcSwapAny;
+use triomphe::ThinArc;
 
-use crate::domain::pos::Waiting;
+use crate::domain::id::PosId;
+use crate::domain::pos::{PollKey, Waiting};
 
 pub use doorbell::{Clock, Doorbell, Ring, doorbell};
 #[cfg(any(test, fuzzing))]
 pub use key::fuzz;
-pub use key::{BadNames, Key, Names};
+pub use key::{BadNames, Names};
 pub use reply::{Answer, Outcome, Reply};
 pub use secret::UrlSecrets;
 pub use slot::Slot;
 
-/// A power of two, so that a few bits of the hash pick one. Registering copies one shard: 8 KiB of a million POS.
-const SHARDS: usize = 1024;
+/// A megabyte of pointers. Of a hundred thousand POS most have a shard of their own, and of a million eight share one.
+const SHARDS: usize = 1 << 17;
 
-type Shard = ArcSwap<HashTable<Arc<Slot>>>;
+/// The POS of a shard, in one piece.
+type Slots = ThinArc<(), Slot>;
 
 pub struct Table {
     names: Names,
     secrets: UrlSecrets,
-    shards: Box<[Shard]>,
+    shards: Box<[ArcSwapAny<Option<Slots>>]>,
     /// Seeded, since keys come from outside.
     hasher: foldhash::fast::RandomState,
     doorbell: Doorbell,
@@ -42,7 +46,7 @@ pub struct Table {
 
 impl Table {
     pub fn new(names: Names, secrets: UrlSecrets, doorbell: Doorbell) -> Table {
-        let shards = (0..SHARDS).map(|_| Shard::from_pointee(HashTable::new())).collect();
+        let shards = (0..SHARDS).map(|_| ArcSwapAny::new(None)).collect();
         Table {
             names,
             secrets,
@@ -67,9 +71,8 @@ impl Table {
         let Some(asked) = self.names.read(query.as_bytes(), !self.secrets.is_empty(), &mut buffer) else {
             return Answer::invalid();
         };
-        let (hash, shard) = self.place(asked.key);
-        let shard = shard.load();
-        match shard.find(hash, |slot| slot.key().bytes() == asked.key) {
+        let slots = self.shards[self.shard_of(asked.key)].load();
+        match slots_of(&slots).iter().find(|slot| slot.is_at(asked.key)) {
             Some(slot) if slot.admits(&asked) => self.answer_of(slot),
             _ => Answer::invalid(),
         }
@@ -77,7 +80,7 @@ impl Table {
 
     #[inline]
     fn answer_of(&self, slot: &Slot) -> Answer {
-        let reply = slot.reply();
+        let reply = &slot.reply;
         let Some(offer) = reply.offer() else {
             self.doorbell.seen(slot, true);
             return reply.answer();
@@ -97,72 +100,75 @@ impl Table {
         Reply::plain(over, reply.dialect()).answer()
     }
 
-    pub fn get(&self, key: &Key) -> Option<Arc<Slot>> {
-        let (hash, shard) = self.place(key.bytes());
-        shard.load().find(hash, |slot| slot.key() == key).cloned()
+    /// What polls with this key are answered.
+    pub fn reply(&self, key: &PollKey) -> Option<Arc<Reply>> {
+        let slots = self.shards[self.shard_of(key.joined().as_bytes())].load();
+        let slot = slots_of(&slots).iter().find(|slot| slot.key() == key);
+        slot.map(|slot| slot.reply.clone())
     }
 
-    /// Takes the place of a slot with the same key.
-    pub fn insert(&self, slot: Arc<Slot>) {
-        let (hash, shard) = self.place(slot.key().bytes());
-        shard.rcu(|old| self.with(old, [(hash, slot.clone())]));
-    }
-
-    /// Many at once, as at start: each shard is copied once.
-    pub fn insert_all(&self, slots: impl IntoIterator<Item = Arc<Slot>>) {
-        let mut by_shard: Vec<Vec<(u64, Arc<Slot>)>> = vec![Vec::new(); SHARDS];
-        for slot in slots {
-            let hash = self.hash(slot.key().bytes());
-            by_shard[shard_of(hash)].push((hash, slot));
-        }
-        for (shard, slots) in self.shards.iter().zip(by_shard) {
-            shard.rcu(|old| self.with(old, slots.iter().cloned()));
-        }
-    }
-
-    pub fn remove(&self, key: &Key) {
-        let (hash, shard) = self.place(key.bytes());
-        shard.rcu(|old| {
-            let mut new = HashTable::clone(old);
-            if let Ok(found) = new.find_entry(hash, |slot| slot.key() == key) {
-                found.remove();
+    /// Every poll that begins after this sees it. Nothing, if no POS has the key.
+    pub fn set_reply(&self, key: &PollKey, reply: &Arc<Reply>) {
+        self.change(self.shard_of(key.joined().as_bytes()), |mut slots| {
+            if let Some(slot) = slots.iter_mut().find(|slot| slot.key() == key) {
+                slot.reply = reply.clone();
             }
-            new
+            slots
         });
     }
 
-    fn with(
-        &self,
-        old: &HashTable<Arc<Slot>>,
-        slots: impl IntoIterator<Item = (u64, Arc<Slot>)>,
-    ) -> HashTable<Arc<Slot>> {
-        let mut new = old.clone();
-        let rehash = |slot: &Arc<Slot>| self.hash(slot.key().bytes());
-        for (hash, slot) in slots {
-            new.entry(hash, |other| other.key() == slot.key(), rehash).insert(slot);
+    /// Takes the place of a slot with the same key.
+    pub fn insert(&self, slot: Slot) {
+        self.insert_all(vec![slot]);
+    }
+
+    /// Many at once, as at start: each shard is copied once.
+    pub fn insert_all(&self, mut slots: Vec<Slot>) {
+        slots.sort_by_cached_key(|slot| self.shard_of(slot.key().joined().as_bytes()));
+        let shard_of = |slot: &Slot| self.shard_of(slot.key().joined().as_bytes());
+        for new in slots.chunk_by(|one, other| shard_of(one) == shard_of(other)) {
+            self.change(shard_of(&new[0]), |mut slots| {
+                slots.retain(|slot| new.iter().all(|new| new.key() != slot.key()));
+                slots.extend_from_slice(new);
+                slots
+            });
         }
-        new
+    }
+
+    /// Only if the key is this POS's.
+    pub fn remove(&self, key: &PollKey, pos: &PosId) {
+        self.change(self.shard_of(key.joined().as_bytes()), |mut slots| {
+            slots.retain(|slot| slot.key() != key || slot.pos() != pos);
+            slots
+        });
+    }
+
+    fn change(&self, shard: usize, change: impl Fn(Vec<Slot>) -> Vec<Slot>) {
+        let shard = &self.shards[shard];
+        let before = shard.rcu(|old| {
+            let new = change(slots_of(old).to_vec());
+            (!new.is_empty()).then(|| Slots::from_header_and_iter((), new.into_iter()))
+        });
+        // A poll may have seen one of them while it was copied, and what it rang for must not ring again.
+        let after = shard.load();
+        for old in slots_of(&before) {
+            let same = |new: &&Slot| new.key() == old.key() && new.pos() == old.pos();
+            if let Some(new) = slots_of(&after).iter().find(same) {
+                new.seen.fetch_max(old.seen.load(Relaxed), Relaxed);
+            }
+        }
     }
 
     #[inline]
-    fn place(&self, key: &[u8]) -> (u64, &Shard) {
-        let hash = self.hash(key);
-        (hash, &self.shards[shard_of(hash)])
-    }
-
-    #[inline]
-    fn hash(&self, key: &[u8]) -> u64 {
-        self.hasher.hash_one(key)
+    fn shard_of(&self, key: &[u8]) -> usize {
+        self.hasher.hash_one(key) as usize % SHARDS
     }
 }
 
-/// Bits from the middle: within a shard, hashbrown uses the lowest ones and the seven highest.
 #[inline]
-fn shard_of(hash: u64) -> usize {
-    (hash >> 40) as usize % SHARDS
+fn slots_of(slots: &Option<Slots>) -> &[Slot] {
+    slots.as_ref().map_or(&[], |slots| &slots.slice)
 }
-
-const _: () = assert!(SHARDS.is_power_of_two() && SHARDS <= 1 << (64 - 7 - 40));
 
 #[cfg(test)]
 mod tests;

@@ -128,7 +128,7 @@ impl Lapse {
         lapse
     }
 
-    pub(super) fn renew(&self, at: Instant) {
+    fn renew(&self, at: Instant) {
         let millis = at.saturating_duration_since(self.begun).as_millis();
         // The next whole one: never early.
         self.at.store(u64::try_from(millis + 1).unwrap_or(u64::MAX), Relaxed);
@@ -246,6 +246,20 @@ impl Reply {
     #[inline]
     pub(super) fn offer(&self) -> Option<&Offer> {
         self.offer.as_ref()
+    }
+
+    /// The lease that the order needs lapses then, and no sooner.
+    pub fn renew(&self, lapse: Instant) {
+        if let Some(offer) = &self.offer {
+            offer.lapse.renew(lapse);
+        }
+    }
+
+    /// The next poll that sees the order rings once more.
+    pub fn ring_again(&self) {
+        if let Some(offer) = &self.offer {
+            offer.shown.store(false, Relaxed);
+        }
     }
 
     pub(super) fn dialect(&self) -> Dialect {

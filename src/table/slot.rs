@@ -1,74 +1,71 @@
-//! One POS as polls see it: one atomic pointer to its reply.
+//! One POS as polls see it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-use std::time::Instant;
 
-use arc_swap::{ArcSwap, Guard};
+use triomphe::ThinArc;
 
-use super::key::{Asked, Key, decoded};
+use super::key::{Asked, decoded};
 use super::reply::Reply;
 use crate::domain::id::PosId;
+use crate::domain::pos::PollKey;
 use crate::seal::Mark;
 
+/// All that a poll needs lies side by side; what is rarely asked for is behind one pointer.
 pub struct Slot {
-    key: Key,
+    key: PollKey,
     pos: PosId,
     /// One of these must be in the query; none is asked for if there are none.
-    tags: Box<[Mark]>,
-    reply: ArcSwap<Reply>,
+    tags: Option<ThinArc<(), Mark>>,
+    pub(super) reply: Arc<Reply>,
     /// When it was polled last, by the doorbell's clock.
     pub(super) seen: AtomicU32,
 }
 
 impl Slot {
-    pub fn new(key: Key, pos: PosId, tags: Box<[Mark]>, reply: Arc<Reply>) -> Slot {
+    pub fn new(key: PollKey, pos: PosId, tags: &[Mark], reply: Arc<Reply>) -> Slot {
         Slot {
             key,
             pos,
-            tags,
-            reply: ArcSwap::new(reply),
+            tags: (!tags.is_empty()).then(|| ThinArc::from_header_and_slice((), tags)),
+            reply,
             seen: AtomicU32::new(0),
         }
     }
 
-    pub fn key(&self) -> &Key {
+    pub(super) fn key(&self) -> &PollKey {
         &self.key
     }
 
-    pub fn pos(&self) -> &PosId {
+    pub(super) fn pos(&self) -> &PosId {
         &self.pos
     }
 
-    /// Every poll that begins after this sees it.
-    pub fn set(&self, reply: Arc<Reply>) {
-        self.reply.store(reply);
-    }
-
-    /// The lease that the order needs lapses then, and no sooner.
-    pub fn renew(&self, lapse: Instant) {
-        if let Some(offer) = self.reply.load().offer() {
-            offer.lapse.renew(lapse);
-        }
-    }
-
-    /// The next poll that sees the order rings once more.
-    pub fn ring_again(&self) {
-        if let Some(offer) = self.reply.load().offer() {
-            offer.shown.store(false, Relaxed);
-        }
-    }
-
     #[inline]
-    pub(super) fn reply(&self) -> Guard<Arc<Reply>> {
-        self.reply.load()
+    pub(super) fn is_at(&self, key: &[u8]) -> bool {
+        self.key.joined().as_bytes() == key
     }
 
     #[inline]
     pub(super) fn admits(&self, asked: &Asked<'_>) -> bool {
-        self.tags.is_empty()
-            || asked
-                .secret
-                .is_some_and(|given| self.tags.iter().any(|tag| tag.matches(decoded(given))))
+        let Some(tags) = &self.tags else { return true };
+        asked
+            .secret
+            .is_some_and(|given| tags.slice.iter().any(|tag| tag.matches(decoded(given))))
     }
 }
+
+impl Clone for Slot {
+    fn clone(&self) -> Slot {
+        Slot {
+            key: self.key.clone(),
+            pos: self.pos.clone(),
+            tags: self.tags.clone(),
+            reply: self.reply.clone(),
+            seen: AtomicU32::new(self.seen.load(Relaxed)),
+        }
+    }
+}
+
+// A million POS have a slot each.
+const _: () = assert!(size_of::<Slot>() <= 72);

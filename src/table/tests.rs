@@ -93,8 +93,8 @@ fn offers(order: Order) -> Arc<Reply> {
     )
 }
 
-fn slot(i: usize, reply: Arc<Reply>) -> Arc<Slot> {
-    Arc::new(Slot::new(Key::from(&key(i)), id(i), Box::default(), reply))
+fn slot(i: usize, reply: Arc<Reply>) -> Slot {
+    Slot::new(key(i), id(i), &[], reply)
 }
 
 fn heard(rings: &mut Receiver<Ring>) -> Vec<Ring> {
@@ -104,19 +104,23 @@ fn heard(rings: &mut Receiver<Ring>) -> Vec<Ring> {
 #[test]
 fn a_poll_finds_its_pos() {
     let (table, _rings) = table(&[]);
-    table.insert_all((0..5000).map(|i| slot(i, says(Waiting::InProcess))));
-    let slot_7 = slot(7, says(Waiting::Timeout));
-    table.insert(slot_7.clone());
+    table.insert_all((0..5000).map(|i| slot(i, says(Waiting::InProcess))).collect());
+    table.insert(slot(7, says(Waiting::Timeout)));
     assert_eq!(table.answer(&query(6)).outcome, Outcome::InProcess);
     assert_eq!(table.answer(&query(7)).outcome, Outcome::Timeout);
-    slot_7.set(says(Waiting::Unavailable));
+    let reply = says(Waiting::Unavailable);
+    table.set_reply(&key(7), &reply);
     assert_eq!(table.answer(&query(7)).outcome, Outcome::Unavailable);
-    assert!(Arc::ptr_eq(
-        &table.get(&Key::from(&key(7))).expect("it is there"),
-        &slot_7
-    ));
-    table.remove(slot_7.key());
-    table.remove(slot_7.key());
+    assert!(table.reply(&key(7)).is_some_and(|found| Arc::ptr_eq(&found, &reply)));
+    table.remove(&key(7), &id(8));
+    assert_eq!(
+        table.answer(&query(7)).outcome,
+        Outcome::Unavailable,
+        "that key is not POS-8's"
+    );
+    table.remove(&key(7), &id(7));
+    table.remove(&key(7), &id(7));
+    table.set_reply(&key(7), &reply);
     for unknown in [&query(7), &query(5000), "", "locationId=6232"] {
         let answer = table.answer(unknown);
         assert_eq!(
@@ -139,12 +143,7 @@ fn long_keys_are_found_too() {
     let (table, _rings) = table(&[]);
     for len in 1..=limits::POLL_VALUE_LEN {
         let key = PollKey::new(&["6232".into(), "x".repeat(len)]).expect("good values");
-        table.insert(Arc::new(Slot::new(
-            Key::from(&key),
-            id(len),
-            Box::default(),
-            says(Waiting::InProcess),
-        )));
+        table.insert(Slot::new(key, id(len), &[], says(Waiting::InProcess)));
     }
     for len in 1..=limits::POLL_VALUE_LEN {
         let found = table.answer(&format!("locationId=6232&positionId={}", "x".repeat(len)));
@@ -155,7 +154,7 @@ fn long_keys_are_found_too() {
 #[test]
 fn readers_never_miss_what_is_registered() {
     let (table, _rings) = table(&[]);
-    table.insert_all((0..2000).map(|i| slot(i, says(Waiting::InProcess))));
+    table.insert_all((0..2000).map(|i| slot(i, says(Waiting::InProcess))).collect());
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let read = || {
@@ -169,11 +168,60 @@ fn readers_never_miss_what_is_registered() {
         scope.spawn(read);
         for i in 2000..12_000 {
             table.insert(slot(i, says(Waiting::Timeout)));
-            table.remove(&Key::from(&key(i)));
+            table.remove(&key(i), &id(i));
         }
         done.store(true, Ordering::Relaxed);
     });
     assert_eq!(table.answer(&query(2000)).outcome, Outcome::Invalid);
+}
+
+/// Copies of a shard are made while its POS are polled: what is polled is the old one or the new one, and whole.
+#[test]
+fn polls_see_one_reply_or_the_next_while_it_changes() {
+    let (table, _rings) = table(&[]);
+    let neighbours = SHARDS / 4;
+    table.insert_all((0..neighbours).map(|i| slot(i, says(Waiting::InProcess))).collect());
+    let (one, other) = (offers(order(1, 300)), says(Waiting::Timeout));
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut polls = 0_usize;
+            while !done.load(Ordering::Relaxed) || polls < 2000 {
+                let outcome = table.answer(&query(1)).outcome;
+                let one_of_them = [Outcome::InProcess, Outcome::Order, Outcome::Timeout];
+                assert!(one_of_them.contains(&outcome), "{outcome:?}");
+                assert_eq!(
+                    table.answer(&query(polls % neighbours + 2)).outcome == Outcome::Order,
+                    false
+                );
+                polls += 1;
+            }
+        });
+        for _ in 0..20_000 {
+            table.set_reply(&key(1), &one);
+            assert_eq!(table.answer(&query(1)).outcome, Outcome::Order, "set is seen");
+            table.set_reply(&key(1), &other);
+            assert_eq!(table.answer(&query(1)).outcome, Outcome::Timeout, "set is seen");
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+}
+
+/// A visit goes on though its POS, and those beside it, change.
+#[test]
+fn what_changes_does_not_begin_a_visit() {
+    let (table, mut rings) = table(&[]);
+    table.insert(slot(1, says(Waiting::InProcess)));
+    table.answer(&query(1));
+    assert_eq!(heard(&mut rings), [Ring::Scanned { pos: id(1) }]);
+    table.set_reply(&key(1), &says(Waiting::Timeout));
+    table.insert(slot(1, says(Waiting::Unavailable)));
+    table.answer(&query(1));
+    assert_eq!(heard(&mut rings), []);
+    // Another POS that takes the key over is another machine.
+    table.insert(Slot::new(key(1), id(2), &[], says(Waiting::Unavailable)));
+    table.answer(&query(1));
+    assert_eq!(heard(&mut rings), [Ring::Scanned { pos: id(2) }]);
 }
 
 #[test]
@@ -223,16 +271,13 @@ fn a_visit_rings_once_until_nobody_polls_for_its_gap() {
 #[test]
 fn polls_for_an_order_are_part_of_the_visit() {
     let (table, mut rings) = table(&[]);
-    let slot = slot(
-        1,
-        offers(Order {
-            status: Status::Shown,
-            ..order(1, 300)
-        }),
-    );
-    table.insert(slot.clone());
+    let shown = Order {
+        status: Status::Shown,
+        ..order(1, 300)
+    };
+    table.insert(slot(1, offers(shown)));
     table.answer(&query(1));
-    slot.set(says(Waiting::Unavailable));
+    table.set_reply(&key(1), &says(Waiting::Unavailable));
     table.clock().set(limits::VISIT_GAP.as_secs() - 1);
     table.answer(&query(1));
     assert_eq!(heard(&mut rings), []);
@@ -242,7 +287,7 @@ fn polls_for_an_order_are_part_of_the_visit() {
 fn a_full_bell_is_rung_again() {
     let (table, mut rings) = table(&[]);
     let count = limits::RINGS + 10;
-    table.insert_all((0..count).map(|i| slot(i, says(Waiting::InProcess))));
+    table.insert_all((0..count).map(|i| slot(i, says(Waiting::InProcess))).collect());
     table.insert(slot(count, offers(order(count, 300))));
     let all = |i| table.answer(&query(i)).outcome != Outcome::Invalid;
     assert!((0..=count).all(all));
@@ -260,12 +305,7 @@ fn a_wrong_secret_is_an_unknown_pos() {
     let (table, _rings) = table(&["new", "old"]);
     let tags = table.secrets().tags(&id(1));
     let texts: Vec<String> = tags.iter().map(|tag| tag.as_str().to_owned()).collect();
-    table.insert(Arc::new(Slot::new(
-        Key::from(&key(1)),
-        id(1),
-        tags,
-        says(Waiting::InProcess),
-    )));
+    table.insert(Slot::new(key(1), id(1), &tags, says(Waiting::InProcess)));
     table.insert(slot(2, says(Waiting::InProcess)));
     for right in &texts {
         assert_eq!(
@@ -303,18 +343,11 @@ fn an_order_is_not_offered_beyond_its_lease() {
         leased.registration.require_lease = true;
         leased.lease = Some(NOW);
         leased.open = Some(Arc::new(order(0, 300)));
-        slot(
-            0,
-            Reply::of(
-                &leased,
-                Dialect::Documented,
-                now + Duration::from_secs(300),
-                Some(lapse),
-            ),
-        )
+        let until = now + Duration::from_secs(300);
+        Reply::of(&leased, Dialect::Documented, until, Some(lapse))
     };
-    let slot = leased(now);
-    table.insert(slot.clone());
+    let reply = leased(now);
+    table.insert(slot(0, reply.clone()));
     // It rounds up to the next millisecond.
     let made = Instant::now();
     while made.elapsed() < Duration::from_millis(2) {
@@ -325,7 +358,7 @@ fn an_order_is_not_offered_beyond_its_lease() {
         Outcome::Timeout,
         "though nobody took the order away"
     );
-    slot.renew(now + Duration::from_secs(30));
+    reply.renew(now + Duration::from_secs(30));
     assert_eq!(
         table.answer(&query(0)).outcome,
         Outcome::Order,
@@ -336,13 +369,13 @@ fn an_order_is_not_offered_beyond_its_lease() {
 #[test]
 fn what_was_rung_in_vain_is_rung_again() {
     let (table, mut rings) = table(&[]);
-    let slot = slot(0, offers(order(0, 300)));
-    table.insert(slot.clone());
+    let reply = offers(order(0, 300));
+    table.insert(slot(0, reply.clone()));
     for _ in 0..3 {
         table.answer(&query(0));
     }
     assert_eq!(heard(&mut rings).len(), 1);
-    slot.ring_again();
+    reply.ring_again();
     for _ in 0..3 {
         table.answer(&query(0));
     }

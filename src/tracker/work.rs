@@ -142,10 +142,15 @@ async fn attend(tools: &Tools, key: &Key, why: &Why<'_>) -> Result<Ended, Failur
         let unsent = why.untried.order;
         return Ok(Ended::Mute { refunds_wait, unsent });
     };
+    // All that may have to be said to Mercado Pago makes a future of many KiB: it is made where it is needed, and not moved.
+    Box::pin(attend_there(tools, &api, order, why)).await
+}
+
+async fn attend_there(tools: &Tools, api: &Api<'_>, order: Arc<Order>, why: &Why<'_>) -> Result<Ended, Failure> {
     if why.sends(&order) && why.untried.order {
         // There is nothing to be seen of it yet.
         let lane = tools.lanes.enter(&order.pos).await;
-        let order = send(tools, &api, order, Before::Nothing, lane).await?;
+        let order = send(tools, api, order, Before::Nothing, lane).await?;
         let (unknown, lingers) = (false, false);
         return Ok(Ended::Looked {
             order,
@@ -154,30 +159,30 @@ async fn attend(tools: &Tools, key: &Key, why: &Why<'_>) -> Result<Ended, Failur
         });
     }
     let may_linger = why.lingers || order.status.is_open();
-    let left = let_go(tools, &api, &order, why).await?;
+    let left = let_go(tools, api, &order, why).await?;
     // From what is seen of it until it is put there nobody else is at its place, and nothing is waited for.
     let lane = match why.sends(&order) {
         true => Some(tools.lanes.enter(&order.pos).await),
         false => None,
     };
     let before = match &lane {
-        Some(lane) => find(&api, &order, lane).await?,
+        Some(lane) => find(api, &order, lane).await?,
         None => Before::Nothing,
     };
-    let Seen { order, unknown, intent } = see(tools, &api, order, why, left).await?;
+    let Seen { order, unknown, intent } = see(tools, api, order, why, left).await?;
     // One that may have been paid already must not be put there again.
     let order = match lane.filter(|_| why.sends(&order)) {
-        Some(lane) => send(tools, &api, order, before, lane).await?,
+        Some(lane) => send(tools, api, order, before, lane).await?,
         None => order,
     };
     let left = match (&order.posted, intent) {
         // An intent of it was paid of which nobody knew: this one must not be.
         (Some(posted), Some(IntentNow::Open)) if order.status == Status::Paid => {
-            Some(take_off(tools, &api, &order, posted).await?)
+            Some(take_off(tools, api, &order, posted).await?)
         }
         _ => left,
     };
-    let order = give_back(tools, &api, order, &why.untried.refunds).await?;
+    let order = give_back(tools, api, order, &why.untried.refunds).await?;
     let lingers = may_linger && order.may_linger() && left != Some(Left::Gone);
     Ok(Ended::Looked {
         order,

@@ -41,7 +41,7 @@ const ARROWS: [(&str, &str, &str); 27] = [
 /// Crates that only some rooms may name, and why. Hyper is in more rooms than faces and net: config parses URLs with its
 /// `Uri`, table keeps replies with their `StatusCode`, app names its `Service`; a second parser or list would only differ.
 #[rustfmt::skip]
-const CRATES: [(&str, &str, &str); 16] = [
+const CRATES: [(&str, &str, &str); 17] = [
     ("rusqlite",       "log", "there will be a second storage engine"),
     ("hyper",          "admin app cli client config control demo mercadopago net notify poll sandbox table", "what knows HTTP is at the edge"),
     ("hyper_util",     "client mercadopago net sandbox", "sockets meet hyper in one place, and in the clients"),
@@ -54,6 +54,7 @@ const CRATES: [(&str, &str, &str); 16] = [
     ("png",            "qr sandbox", "the same for pictures; those of the other are read in qr"),
     ("csv",            "cli", "nothing else reads tables"),
     ("toml",           "config", "nothing else is written in it"),
+    ("triomphe",       "table", "what polls read is laid out in one place"),
     ("dashmap",        "engine feed", "its shards have locks: never in a poll"),
     ("socket2",        "net", "listeners are made in one place"),
     ("tracing_subscriber",          "telemetry", "set up once"),
@@ -61,7 +62,7 @@ const CRATES: [(&str, &str, &str); 16] = [
 ];
 
 /// All crates that the domain may name beside std; and of std nothing that reads a clock, does IO or waits.
-const DOMAIN_CRATES: [&str; 2] = ["rust_decimal", "thiserror"];
+const DOMAIN_CRATES: [&str; 3] = ["rust_decimal", "smol_str", "thiserror"];
 const DOMAIN_NEVER: [&str; 8] = [
     "SystemTime",
     "Instant",

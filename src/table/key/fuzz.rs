@@ -54,7 +54,7 @@ fn another_spelling_asks_the_same(names: &Names, texts: &[&str], asked: &Asked<'
 
     let values: Result<Vec<&str>, _> = values.into_iter().map(std::str::from_utf8).collect();
     if let Ok(Ok(key)) = values.map(|values| PollKey::new(&values)) {
-        assert_eq!(super::Key::from(&key).bytes(), asked.key);
+        assert_eq!(key.joined().as_bytes(), asked.key);
     }
 }
 
