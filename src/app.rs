@@ -136,8 +136,9 @@ struct Faces {
     clock: Clock,
     settings: control::Settings,
     socket: UnixListener,
-    tcp: Option<(TcpListener, Secret)>,
-    tls: Option<(TcpListener, tls::Server, Secret)>,
+    tcp: Option<TcpListener>,
+    tls: Option<(TcpListener, tls::Server)>,
+    token: Option<Secret>,
     probe: Probe,
 }
 
@@ -206,14 +207,12 @@ impl App {
             (more, poll_tls) = listen_shared("poll.tls.listen", &tls.listen, threads, with_tls)?;
             listeners.extend(more);
         }
-        let tcp = match &config.control.tcp {
-            Some(tcp) => Some((listen("control.tcp", tcp.addr)?, tcp.token.clone())),
-            None => None,
-        };
+        let tcp = config.control.tcp.map(|address| listen("control.tcp", address));
+        let tcp = tcp.transpose()?;
         let control_tls = match (&config.control.tls, &secured.control) {
             (Some(tls), Some(secure)) => {
                 let listener = listen("control.tls.listen", tls.listen)?;
-                Some((listener, secure.server.clone(), tls.token.clone()))
+                Some((listener, secure.server.clone()))
             }
             _ => None,
         };
@@ -221,10 +220,10 @@ impl App {
             poll: poll_addresses,
             poll_tls,
             control: config.control.socket.clone(),
-            control_tcp: tcp.as_ref().map(|(listener, _)| listener.local_addr()).transpose()?,
+            control_tcp: tcp.as_ref().map(TcpListener::local_addr).transpose()?,
             control_tls: control_tls
                 .as_ref()
-                .map(|(listener, ..)| listener.local_addr())
+                .map(|(listener, _)| listener.local_addr())
                 .transpose()?,
             admin: admin_address,
         };
@@ -256,7 +255,6 @@ impl App {
             keeper,
             probe: probe(&engine, clock.clone(), accounts.clone(), poll.counts(), poll.watch()),
             settings: control::Settings {
-                engine: engine.clone(),
                 accounts: accounts.clone(),
                 keys: config.poll.keys.clone(),
                 notification_url: config
@@ -273,6 +271,7 @@ impl App {
             socket,
             tcp,
             tls: control_tls,
+            token: config.control.token.clone(),
         };
         // If it is gone it had panicked, and `stop` will say so.
         let _ = go.send(faces);
@@ -502,6 +501,7 @@ async fn serve_control(faces: Faces, probe: &OnceLock<Probe>, stopping: Stopping
         socket,
         tcp,
         tls,
+        token,
         probe: told,
     } = faces;
     let (expiring, expired) = mpsc::channel(limits::EXPIRING);
@@ -511,16 +511,18 @@ async fn serve_control(faces: Faces, probe: &OnceLock<Probe>, stopping: Stopping
     });
     let tracking = spawn_local(tracker.run(expired));
     let linking = spawn_local(keeper.run(stopping.clone()));
-    let settings = Rc::new(settings);
-    let face = face("control", limits::CONTROL_IDLE_TIME, limits::CONTROL_CONNECTIONS);
+    let (shared, settings) = (Rc::new(engine.clone()), Rc::new(settings));
+    let control = || face("control", limits::CONTROL_IDLE_TIME, limits::CONTROL_CONNECTIONS);
+    // Whoever can reach a port can open connections to it, token or not: that must not take the socket's places.
+    let (local, network) = (control(), control());
     let _ = probe.set(told);
     let unix = async {
         match tokio::net::UnixListener::from_std(socket) {
             Ok(listener) => {
                 net::serve(
                     listener,
-                    face.clone(),
-                    Control::trusted(settings.clone()),
+                    local,
+                    Control::trusted(shared.clone(), settings.clone()),
                     stopping.clone(),
                 )
                 .await
@@ -528,19 +530,18 @@ async fn serve_control(faces: Faces, probe: &OnceLock<Probe>, stopping: Stopping
             Err(error) => tracing::error!(%error, "the control socket is not served"),
         }
     };
+    let secured = Control::with_tokens(shared.clone(), settings.clone(), token);
     let tcp = async {
-        if let Some((listener, token)) = tcp {
-            let control = Control::with_token(settings.clone(), token);
-            serve_tcp(listener, face.clone(), control, stopping.clone()).await;
+        if let Some(listener) = tcp {
+            serve_tcp(listener, network.clone(), secured.clone(), stopping.clone()).await;
         }
     };
     let tls = async {
-        if let Some((listener, server, token)) = tls
+        if let Some((listener, server)) = tls
             && let Some(listener) = on_runtime(listener)
         {
             let listener = Tls::new(listener, &server, Handshakes::new("control"));
-            let control = Control::with_token(settings.clone(), token);
-            net::serve(listener, face.clone(), control, stopping.clone()).await;
+            net::serve(listener, network.clone(), secured.clone(), stopping.clone()).await;
         }
     };
     tokio::join!(unix, tcp, tls);

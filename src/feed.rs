@@ -12,6 +12,7 @@ use std::time::Duration;
 use dashmap::DashMap;
 use tokio::sync::broadcast::{self, error::RecvError, error::TryRecvError};
 
+use crate::domain::access::Scope;
 use crate::domain::id::{PosId, Timestamp};
 use crate::limits;
 use crate::log::{EntryPage, Happening, ReadError, Reader};
@@ -117,9 +118,9 @@ impl Feed {
         self.unfetched.waiting(now)
     }
 
-    pub async fn follow(self: &Arc<Self>, pos: Option<PosId>, after: After) -> Result<Follower, FollowError> {
+    pub async fn follow(self: &Arc<Self>, scope: Scope, after: After) -> Result<Follower, FollowError> {
         // Listening begins before the log is read, so that nothing falls between.
-        let listener = match &pos {
+        let listener = match one_of(&scope) {
             Some(pos) => self
                 .one
                 .entry(pos.clone())
@@ -139,7 +140,7 @@ impl Feed {
         let mut follower = Follower {
             feed: self.clone(),
             id,
-            pos,
+            scope,
             listener: Some(listener),
             read_to,
             position,
@@ -164,7 +165,7 @@ impl Feed {
 pub struct Follower {
     feed: Arc<Feed>,
     id: u64,
-    pos: Option<PosId>,
+    scope: Scope,
     /// Always there until the follower is dropped.
     listener: Option<broadcast::Receiver<News>>,
     /// Every entry up to this one was read.
@@ -180,7 +181,7 @@ pub struct Follower {
 
 impl Follower {
     async fn begin(&mut self, asked: u64, head: u64) -> Result<(), FollowError> {
-        let page = self.feed.reader.entries(self.read_to, self.pos.clone()).await?;
+        let page = self.feed.reader.entries(self.read_to, self.scope.clone()).await?;
         let entry = asked / limits::EVENTS_PER_ENTRY;
         // A number with the last place, as the long poll's `next`, says that all of its entry was told.
         let next_entry = asked.saturating_add(1) / limits::EVENTS_PER_ENTRY;
@@ -209,7 +210,7 @@ impl Follower {
 
     /// Its reader has all events up to this one: they were written to its connection, or it says so.
     pub fn has(&mut self, event: u64) {
-        self.feed.unfetched.told(self.pos.as_ref(), self.untold..=event);
+        self.feed.unfetched.told(&self.scope, self.untold..=event);
         self.untold = self.untold.max(event.saturating_add(1));
     }
 
@@ -274,7 +275,7 @@ impl Follower {
     }
 
     async fn read(&mut self) -> Result<(), ReadError> {
-        let page = self.feed.reader.entries(self.read_to, self.pos.clone()).await?;
+        let page = self.feed.reader.entries(self.read_to, self.scope.clone()).await?;
         self.take(page);
         Ok(())
     }
@@ -283,10 +284,11 @@ impl Follower {
         self.listener.as_mut().expect("taken only by drop")
     }
 
+    /// Who follows several POS hears of all, in their order, and tells its own.
     fn is_news(&self, news: &News) -> bool {
         match news {
-            News::Entry(entry) => entry.seq > self.read_to,
-            News::Scanned { .. } => true,
+            News::Entry(entry) => entry.seq > self.read_to && self.scope.has(&entry.pos),
+            News::Scanned { pos, .. } => self.scope.has(pos),
         }
     }
 
@@ -299,11 +301,18 @@ impl Follower {
     }
 }
 
+fn one_of(scope: &Scope) -> Option<&PosId> {
+    match scope {
+        Scope::Of(names) => names.first().filter(|_| names.len() == 1),
+        Scope::All => None,
+    }
+}
+
 impl Drop for Follower {
     fn drop(&mut self) {
         self.feed.followers.remove(&self.id);
         self.listener = None;
-        if let Some(pos) = &self.pos {
+        if let Some(pos) = one_of(&self.scope) {
             self.feed.one.remove_if(pos, |_, sender| sender.receiver_count() == 0);
         }
     }

@@ -68,6 +68,16 @@ pub const SIGHTINGS: usize = 64;
 /// Of these, and of reversals, what one entry tells; the next look tells the rest.
 pub const NEWS_PER_ENTRY: usize = 8;
 
+// --- tokens of the control API ----------------------------------------------------------------------------------
+
+/// It stands in a URL and in log lines, as a POS's name does.
+pub const TOKEN_NAME_LEN: usize = 64;
+/// Each is kept in memory, some 300 bytes, with the names that it opens. A controller has one, and there are 4,096
+/// connections; as many again while they are exchanged.
+pub const TOKENS: usize = 8_192;
+/// Points of sale of one token: all pumps of a large station. Each page of events or orders asks for each of them.
+pub const TOKEN_POS: usize = 64;
+
 // --- configuration ----------------------------------------------------------------------------------------------
 
 /// The configuration file, and `/etc/group`. A thousand accounts have some 300 KiB.

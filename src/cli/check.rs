@@ -58,7 +58,7 @@ fn facts(config: &Config) -> Result<Vec<(&'static str, Cell)>, Failure> {
             .control
             .tcp
             .iter()
-            .map(|tcp| ("control", format!("http://{}", tcp.addr).into())),
+            .map(|tcp| ("control", format!("http://{tcp}").into())),
     );
     let secured = config.control.tls.iter();
     facts.extend(secured.map(|tls| ("control", format!("https://{}", tls.listen).into())));

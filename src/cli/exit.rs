@@ -187,7 +187,9 @@ fn advice_on(problem: &Problem) -> Option<String> {
         "keys_taken" => "`surtidor pos list` shows who has them",
         "account_unknown" => "name one of the server's `[[account]]` with `--account`",
         "events_trimmed" => "`--after 0` begins with the oldest event kept",
-        "unauthorized" => "give the token of the server's `control.token_file` with `--token-file`",
+        "unauthorized" => "give a token with `--token-file`; one that was revoked opens nothing",
+        "forbidden" => "ask the server's own socket, or give the token of an administrator with `--token-file`",
+        "token_exists" | "token_unknown" => "`surtidor token list` shows those there are",
         "storage_full" => "make room on the disk of the data folder; the server goes on by itself",
         "log_failed" => "the server cannot write any more: see its log, then start it again",
         "busy" => {

@@ -18,6 +18,7 @@ mod serve;
 mod settings;
 mod state;
 mod sync;
+mod token;
 mod url;
 mod wanted;
 mod watch;
@@ -66,6 +67,7 @@ enum Command {
     Lease(lease::LeaseArgs),
     Order(order::OrderArgs),
     Watch(watch::WatchArgs),
+    Token(token::TokenArgs),
     Log(log::LogArgs),
     Backup(backup::BackupArgs),
     Sandbox(sandbox::SandboxArgs),
@@ -139,6 +141,7 @@ pub fn run(cli: Cli, env: &Environment, screen: &mut Screen<'_>) -> Result<(), F
         Command::Lease(args) => lease::run(args, env, screen),
         Command::Order(args) => order::run(args, env, screen),
         Command::Watch(args) => watch::run(args, env, screen),
+        Command::Token(args) => token::run(args, env, screen),
         Command::Log(args) => log::run(args, env, screen),
         Command::Backup(args) => backup::run(args, env, screen),
         Command::Sandbox(args) => sandbox::run(args, env, screen),

@@ -127,7 +127,7 @@ fn welcome(screen: &mut Screen<'_>, addresses: &Addresses, path: &str, keys: &[S
         addresses
             .control_tcp
             .iter()
-            .map(|address| format!("  control  http://{address} (with the token)")),
+            .map(|address| format!("  control  http://{address} (with a token)")),
     );
     lines.extend(
         addresses

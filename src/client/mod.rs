@@ -279,7 +279,7 @@ pub struct Pages<'a> {
 /// What a list's pages have in common; the rows' name is the list's.
 #[derive(Deserialize)]
 struct Page {
-    #[serde(alias = "pos", alias = "orders")]
+    #[serde(alias = "pos", alias = "orders", alias = "tokens")]
     rows: Vec<Box<RawValue>>,
     next: Option<String>,
 }

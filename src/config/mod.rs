@@ -72,22 +72,17 @@ pub struct Control {
     pub socket_mode: u32,
     /// The group's number.
     pub socket_group: Option<u32>,
-    pub tcp: Option<ControlTcp>,
-    pub tls: Option<ControlTls>,
-}
-
-#[derive(Debug, Clone)]
-pub struct ControlTcp {
+    /// An administrator's, for whoever comes over TCP. The others are those that `surtidor token` makes.
+    pub token: Option<Secret>,
     /// Always loopback.
-    pub addr: SocketAddr,
-    pub token: Secret,
+    pub tcp: Option<SocketAddr>,
+    pub tls: Option<ControlTls>,
 }
 
 #[derive(Debug, Clone)]
 pub struct ControlTls {
     pub listen: SocketAddr,
     pub identity: Identity,
-    pub token: Secret,
 }
 
 #[derive(Debug, Clone)]

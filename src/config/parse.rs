@@ -11,8 +11,8 @@ use super::value::{
     socket_path, url_path, word,
 };
 use super::{
-    Account, Admin, BaseUrl, Config, Control, ControlTcp, ControlTls, Data, Home, MercadoPago, Notifications, OAuth,
-    Poll, PollTls, read_text,
+    Account, Admin, BaseUrl, Config, Control, ControlTls, Data, Home, MercadoPago, Notifications, OAuth, Poll, PollTls,
+    read_text,
 };
 use crate::domain::account::{DeliveryFailed, Dialect, LatePayment};
 use crate::domain::id::AccountId;
@@ -164,26 +164,17 @@ fn control(all: &Raw, home: &Home, data: &Data, file: &Place, found: &mut Findin
             "every user of this machine may put and cancel orders; \"0660\" is usual",
         );
     }
-    let token = control_token(all, found);
-    let tcp = found.one(&raw.tcp, loopback);
-    let tls = control_tls(&all.control_tls, file, found);
     Control {
         socket: found.one(&raw.socket, socket_path).unwrap_or_else(usual),
         socket_mode,
         socket_group: found.one(&raw.socket_group, group),
-        tcp: token.clone().and_then(|token| Some(ControlTcp { addr: tcp?, token })),
-        tls: token.and_then(|token| {
-            let (listen, identity) = tls?;
-            Some(ControlTls {
-                listen,
-                identity,
-                token,
-            })
-        }),
+        token: control_token(all, found),
+        tcp: found.one(&raw.tcp, loopback),
+        tls: control_tls(&all.control_tls, file, found),
     }
 }
 
-/// What whoever comes over TCP must know.
+/// What opens everything to whoever comes over TCP.
 fn control_token(raw: &Raw, found: &mut Findings) -> Option<Secret> {
     let Raw {
         control,
@@ -191,31 +182,18 @@ fn control_token(raw: &Raw, found: &mut Findings) -> Option<Secret> {
         ..
     } = raw;
     let token = one_secret(&control.token, &control.token_file, found);
-    let given = control.token.as_ref().or(control.token_file.as_ref());
-    if let (Some(setting), Some(true)) = (given, token.as_ref().map(is_short)) {
-        found.warn(&setting.place, &setting.key, SHORT_SECRET);
+    let given = control.token.as_ref().or(control.token_file.as_ref())?;
+    if token.as_ref().is_some_and(is_short) {
+        found.warn(&given.place, &given.key, SHORT_SECRET);
     }
-    let listening = [&control.tcp, &tls.listen];
-    match given {
-        Some(setting) if listening.iter().all(|listen| listen.is_none()) => {
-            found.warn(
-                &setting.place,
-                &setting.key,
-                "is of no use without control.tcp or control.tls",
-            );
-        }
-        None => {
-            let why = "needs a token: name its file in control.token_file, or set SURTIDOR_CONTROL__TOKEN";
-            for listen in listening.into_iter().flatten() {
-                found.fault(&listen.place, &listen.key, why);
-            }
-        }
-        _ => {}
+    if control.tcp.is_none() && tls.listen.is_none() {
+        let why = "is of no use without control.tcp or control.tls";
+        found.warn(&given.place, &given.key, why);
     }
     token
 }
 
-fn control_tls(raw: &raw::ControlTls, file: &Place, found: &mut Findings) -> Option<(SocketAddr, Identity)> {
+fn control_tls(raw: &raw::ControlTls, file: &Place, found: &mut Findings) -> Option<ControlTls> {
     if !any([&raw.listen, &raw.certificate_file, &raw.key_file]) {
         return None;
     }
@@ -223,7 +201,10 @@ fn control_tls(raw: &raw::ControlTls, file: &Place, found: &mut Findings) -> Opt
     let listen = found.required(&raw.listen, example, address);
     let files = [&raw.certificate_file, &raw.key_file];
     let identity = identity("control.tls", files, file, found);
-    Some((listen?, identity?))
+    Some(ControlTls {
+        listen: listen?,
+        identity: identity?,
+    })
 }
 
 fn admin(raw: &raw::Admin, found: &mut Findings) -> Admin {
@@ -538,12 +519,7 @@ fn addresses_differ(raw: &Raw, config: &Config, found: &mut Findings) {
     );
     let secured = poll.tls.iter().flat_map(|tls| &tls.listen);
     all.extend(secured.map(|address| ("poll.tls.listen", *address, &raw.poll_tls.listen)));
-    all.extend(
-        control
-            .tcp
-            .iter()
-            .map(|tcp| ("control.tcp", tcp.addr, &raw.control.tcp)),
-    );
+    all.extend(control.tcp.iter().map(|tcp| ("control.tcp", *tcp, &raw.control.tcp)));
     all.extend(
         control
             .tls

@@ -1,7 +1,7 @@
 //! What may change while the server runs, and what needs a restart.
 
 use super::secret::Secret;
-use super::{Config, Control, ControlTcp, ControlTls, Data, Notifications, Poll, PollTls};
+use super::{Config, Control, ControlTls, Data, Notifications, Poll, PollTls};
 
 /// `Err` names the keys that changed although they cannot: what is bound, open or printed on machines stays.
 ///
@@ -31,18 +31,13 @@ pub fn reloadable(old: &Config, new: &Config) -> Result<(), Vec<String>> {
         socket,
         socket_mode,
         socket_group,
+        token,
         tcp,
         tls: control_tls,
     } = control;
     // Another certificate and key may come at any time, from another file as well.
     let polls = |tls: &Option<PollTls>| tls.as_ref().map(|PollTls { listen, identity: _ }| listen.clone());
     let secured = |tls: &Option<ControlTls>| tls.as_ref().map(|tls| tls.listen);
-    let plain = |tcp: &Option<ControlTcp>| tcp.as_ref().map(|tcp| tcp.addr);
-    let tokens = |control: &Control| {
-        let Control { tcp, tls, .. } = control;
-        let tcp = tcp.iter().map(|tcp| tcp.token.clone());
-        tcp.chain(tls.iter().map(|tls| tls.token.clone())).collect::<Vec<_>>()
-    };
     let Data { dir, keep_days } = data;
     let Notifications {
         path: notification_path,
@@ -58,9 +53,9 @@ pub fn reloadable(old: &Config, new: &Config) -> Result<(), Vec<String>> {
         ("control.socket_mode", *socket_mode == new.control.socket_mode),
         ("control.socket_group", *socket_group == new.control.socket_group),
         ("poll.tls.listen", polls(poll_tls) == polls(&new.poll.tls)),
-        ("control.tcp", plain(tcp) == plain(&new.control.tcp)),
+        ("control.tcp", *tcp == new.control.tcp),
         ("control.tls.listen", secured(control_tls) == secured(&new.control.tls)),
-        ("control.token_file", same(&tokens(control), &tokens(&new.control))),
+        ("control.token_file", same(token, &new.control.token)),
         ("admin.listen", admin.listen == new.admin.listen),
         ("data.dir", *dir == new.data.dir),
         ("data.keep_days", *keep_days == new.data.keep_days),

@@ -135,7 +135,7 @@ fn secrets_come_from_files_or_the_environment_and_never_show() {
     );
     assert_eq!(config.poll.secrets[0].expose(), "poll-secret-of-this-test");
     assert_eq!(
-        config.control.tcp.as_ref().map(|tcp| tcp.token.expose()),
+        config.control.token.as_ref().map(Secret::expose),
         Some("control-token-of-this-test")
     );
     let shown = format!("{config:?}");
@@ -283,10 +283,6 @@ fn each_fault_says_what_would_be_right() {
         (
             "control.socket_group = \"no such\"",
             "1:9: control.socket_group: /etc/group has no group \"no such\"; its number may be given instead",
-        ),
-        (
-            "control.tcp = \"127.0.0.1:1\"",
-            "1:9: control.tcp: needs a token: name its file in control.token_file, or set SURTIDOR_CONTROL__TOKEN",
         ),
         (
             "admin.listen = \"127.0.0.1:8080\"",

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use tokio::sync::mpsc;
@@ -19,31 +20,42 @@ use crate::net::stop::Stopping;
 const CHUNK: usize = 16 * 1024;
 const CHUNKS: usize = 4;
 
-/// The follower's events, until the client leaves, the server stops or the log cannot be read. Runs inside a `LocalSet`.
-pub(super) fn stream(mut follower: Follower, mut stopping: Stopping) -> Chunks {
+/// The follower's events, until the client leaves, the server stops, the caller's token is `revoked` or the log cannot be
+/// read. Runs inside a `LocalSet`.
+pub(super) fn stream(
+    follower: Follower,
+    mut stopping: Stopping,
+    revoked: impl Future<Output = ()> + 'static,
+) -> Chunks {
     let (chunks, body) = mpsc::channel(CHUNKS);
     spawn_local(async move {
-        // A client that lost us comes back in a second.
-        let mut chunk = String::from("retry: 1000\n\n");
-        loop {
-            // Who does not read is cut off by the connection's limit; then this end is closed. A chunk without bytes
-            // would end the body; there is one if all events of an entry had been told before.
-            if !chunk.is_empty() && chunks.send(std::mem::take(&mut chunk).into()).await.is_err() {
-                return;
-            }
-            follower.has(follower.given_out());
-            let filled = tokio::select! {
-                filled = fill(&mut follower, &mut chunk) => filled,
-                () = chunks.closed() => return,
-                () = stopping.wait() => return,
-            };
-            if let Err(error) = filled {
-                tracing::warn!(%error, "an event stream was ended");
-                return;
-            }
+        tokio::select! {
+            // First: whoever may hear no more hears not even what waits already.
+            biased;
+            () = revoked => {}
+            () = stopping.wait() => {}
+            () = chunks.closed() => {}
+            () = fill_all(follower, &chunks) => {}
         }
     });
     Chunks(body)
+}
+
+async fn fill_all(mut follower: Follower, chunks: &mpsc::Sender<Bytes>) {
+    // A client that lost us comes back in a second.
+    let mut chunk = String::from("retry: 1000\n\n");
+    loop {
+        // Who does not read is cut off by the connection's limit; then this end is closed. A chunk without bytes would
+        // end the body; there is one if all events of an entry had been told before.
+        if !chunk.is_empty() && chunks.send(std::mem::take(&mut chunk).into()).await.is_err() {
+            return;
+        }
+        follower.has(follower.given_out());
+        if let Err(error) = fill(&mut follower, &mut chunk).await {
+            tracing::warn!(%error, "an event stream was ended");
+            return;
+        }
+    }
 }
 
 /// Waits for an event, or for as long as a stream may be silent; takes along what is there by then.
@@ -151,6 +163,7 @@ mod tests {
     use tokio::task::LocalSet;
 
     use super::*;
+    use crate::domain::access::Scope;
     use crate::domain::command::Event;
     use crate::domain::id::{PosId, Reference, Rev, Timestamp};
     use crate::domain::money::{Currency, Money};
@@ -182,7 +195,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let log = Log::open(folder.path(), "a").expect("a new log");
         let feed = Arc::new(Feed::new(log.reader().expect("readable"), 0));
-        let follower = feed.follow(None, After::Now).await.expect("from now on");
+        let follower = feed.follow(Scope::All, After::Now).await.expect("from now on");
         (1..=limits::FEED_PAGE as u64 / 2).for_each(|seq| feed.publish(shown(seq)));
         let (_stop, stopping) = channel();
         let answer = page(follower, Duration::ZERO, stopping).await.expect("readable");
@@ -202,10 +215,10 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let log = Log::open(folder.path(), "a").expect("a new log");
         let feed = Arc::new(Feed::new(log.reader().expect("readable"), 0));
-        let follower = feed.follow(None, After::Now).await.expect("from now on");
+        let follower = feed.follow(Scope::All, After::Now).await.expect("from now on");
         let streaming = async {
             let (stop, stopping) = channel();
-            let Chunks(mut chunks) = stream(follower, stopping);
+            let Chunks(mut chunks) = stream(follower, stopping, std::future::pending());
             assert_eq!(chunks.recv().await, Some("retry: 1000\n\n".into()));
             for _ in 0..2 {
                 let silent_from = Instant::now();

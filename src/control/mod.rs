@@ -1,7 +1,9 @@
 //! The face for controllers: HTTP and JSON on a Unix socket, or on loopback TCP with a token.
 //!
-//! It reads, asks the engine or the log's reader, and writes. No rule of selling lives here.
+//! It reads, asks the engine or the log's reader, and writes. No rule of selling lives here. Whose call it is, and so what
+//! there is for it, is known to `caller` alone.
 
+mod caller;
 mod events;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
@@ -12,6 +14,7 @@ mod query;
 mod read;
 mod receipt;
 mod socket;
+mod tokens;
 mod write;
 
 use std::convert::Infallible;
@@ -29,11 +32,11 @@ use hyper::{Method, Request, Response, StatusCode};
 use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
 use ring::digest;
 
-use crate::config::Secret;
+use crate::config::{Account, Secret};
 use crate::domain::account::DeliveryFailed;
 use crate::domain::command::{Command, Event};
-use crate::domain::id::{AccountId, IdempotencyKey, PosId, Reference, Timestamp};
-use crate::domain::order::{Order, Status};
+use crate::domain::id::{AccountId, IdempotencyKey, PosId, Timestamp};
+use crate::domain::order::Status;
 use crate::domain::payment::Cause;
 use crate::engine::{Accounts, Applied, Engine, Link};
 use crate::feed::After;
@@ -43,6 +46,7 @@ use crate::net::body::{Chunks, Content, read_body};
 use crate::net::stop::Stopping;
 use crate::seal::Seal;
 
+use caller::{Caller, Own};
 use problem::Problem;
 use query::Parameters;
 use receipt::{Format, Receipt, Width};
@@ -51,7 +55,6 @@ pub use socket::{BindError, bind};
 
 /// What the face is made of.
 pub struct Settings {
-    pub engine: Engine,
     pub accounts: Arc<Accounts>,
     /// The poll keys' names, in their order.
     pub keys: Vec<String>,
@@ -63,9 +66,18 @@ pub struct Settings {
 
 #[derive(Clone)]
 pub struct Control {
+    engine: Rc<Engine>,
     settings: Rc<Settings>,
-    /// Whoever comes over TCP must know it.
-    token: Option<Secret>,
+    door: Door,
+}
+
+/// Who is let in.
+#[derive(Clone)]
+enum Door {
+    /// Everybody: only the right users can open the socket.
+    Open,
+    /// Who knows a token: one that was made here, or the configured one, which opens all.
+    Tokens(Option<Secret>),
 }
 
 pub fn describe() {
@@ -85,8 +97,8 @@ pub fn describe() {
 }
 
 /// What is answered.
-const STATUSES: [u16; 17] = [
-    200, 201, 202, 204, 400, 401, 404, 405, 408, 409, 410, 413, 422, 500, 503, 504, 507,
+const STATUSES: [u16; 18] = [
+    200, 201, 202, 204, 400, 401, 403, 404, 405, 408, 409, 410, 413, 422, 500, 503, 504, 507,
 ];
 
 /// Makes all that the face may count, at zero: an alarm sees a counter move only if it was there before.
@@ -102,27 +114,37 @@ fn begin() {
 
 impl Control {
     /// For a socket that only the right users can open.
-    pub fn trusted(settings: Rc<Settings>) -> Control {
+    pub fn trusted(engine: Rc<Engine>, settings: Rc<Settings>) -> Control {
         begin();
-        Control { settings, token: None }
+        let door = Door::Open;
+        Control { engine, settings, door }
     }
 
-    pub fn with_token(settings: Rc<Settings>, token: Secret) -> Control {
-        Control {
-            settings,
-            token: Some(token),
+    pub fn with_tokens(engine: Rc<Engine>, settings: Rc<Settings>, configured: Option<Secret>) -> Control {
+        let door = Door::Tokens(configured);
+        Control { engine, settings, door }
+    }
+
+    fn caller(&self, headers: &HeaderMap) -> Option<Caller> {
+        let engine = self.engine.clone();
+        let Door::Tokens(configured) = &self.door else {
+            return Some(Caller::trusted(engine));
+        };
+        let (scheme, given) = headers
+            .get(header::AUTHORIZATION)?
+            .as_bytes()
+            .split_at_checked(b"Bearer ".len())?;
+        if !scheme.eq_ignore_ascii_case(b"Bearer ") {
+            return None;
         }
-    }
-
-    fn admits(&self, request: &Request<Incoming>) -> bool {
-        let Some(token) = &self.token else { return true };
-        let given = request.headers().get(header::AUTHORIZATION).and_then(|value| {
-            let (scheme, given) = value.as_bytes().split_at_checked(b"Bearer ".len())?;
-            scheme.eq_ignore_ascii_case(b"Bearer ").then_some(given)
-        });
         // Digests are compared, so the time says nothing of the token.
         let digest = |bytes: &[u8]| digest::digest(&digest::SHA256, bytes);
-        given.is_some_and(|given| digest(given).as_ref() == digest(token.expose().as_bytes()).as_ref())
+        let is_it = |token: &Secret| digest(given).as_ref() == digest(token.expose().as_bytes()).as_ref();
+        if configured.as_ref().is_some_and(is_it) {
+            return Some(Caller::trusted(engine));
+        }
+        let admitted = engine.tokens().admit(given)?;
+        Some(Caller::admitted(engine, admitted))
     }
 }
 
@@ -135,9 +157,9 @@ impl Service<Request<Incoming>> for Control {
         let control = self.clone();
         Box::pin(async move {
             let begun = std::time::Instant::now();
-            let answer = match control.admits(&request) {
-                true => control.settings.route(request).await,
-                false => Err(Problem::unauthorized()),
+            let answer = match control.caller(request.headers()) {
+                Some(caller) => control.settings.route(&caller, request).await,
+                None => Err(Problem::unauthorized()),
             };
             let waits = matches!(answer, Ok(Answer::Page(_) | Answer::Events(_)));
             let response = answer.map_or_else(refuse, Answer::respond);
@@ -205,56 +227,57 @@ fn respond(status: StatusCode, kind: Option<&'static str>, body: Content) -> Res
 type Answered = Result<Answer, Problem>;
 
 impl Settings {
-    async fn route(&self, request: Request<Incoming>) -> Answered {
+    async fn route(&self, caller: &Caller, request: Request<Incoming>) -> Answered {
         let (head, body) = request.into_parts();
         let path = query::path(head.uri.path());
         let parameters = Parameters::read(head.uri.query())?;
         let parts: Vec<&str> = path.iter().map(String::as_str).collect();
         let method = &head.method;
         match (parts.as_slice(), method) {
-            (["v1", "pos"], &Method::GET) => self.list_pos(parameters).await,
+            (["v1", "pos"], &Method::GET) => self.list_pos(caller, parameters).await,
             (["v1", "pos", pos], &Method::GET) => {
                 parameters.finish()?;
-                self.show_pos(&pos_id(pos)?)
+                let record = caller.record(&caller.pos(pos)?)?;
+                Ok(Answer::ok(&write::pos(&record, &self.keys)))
             }
             (["v1", "pos", pos], &Method::PUT) => {
                 parameters.finish()?;
-                self.register(pos_id(pos)?, body).await
+                self.register(caller, &caller.pos(pos)?, body).await
             }
             (["v1", "pos", pos], &Method::DELETE) => {
                 parameters.finish()?;
-                self.ask(pos_id(pos)?, Command::Remove).await
+                ask(caller, &caller.pos(pos)?, Command::Remove).await
             }
             (["v1", "pos", pos, "state"], &Method::PUT) => {
                 parameters.finish()?;
-                let pos = pos_id(pos)?;
+                let pos = caller.pos(pos)?;
                 let (word, lease_seconds) = read::state(&json::body(&whole(body).await?)?)?;
-                self.ask(pos, Command::Say { word, lease_seconds }).await
+                ask(caller, &pos, Command::Say { word, lease_seconds }).await
             }
             (["v1", "pos", pos, "lease"], &Method::PUT) => {
                 parameters.finish()?;
-                let pos = pos_id(pos)?;
+                let pos = caller.pos(pos)?;
                 let seconds = read::lease(&json::body(&whole(body).await?)?)?;
-                self.ask(pos, Command::HoldLease { seconds }).await
+                ask(caller, &pos, Command::HoldLease { seconds }).await
             }
-            (["v1", "pos", pos, "order"], &Method::PUT) => self.push(pos_id(pos)?, parameters, body).await,
-            (["v1", "pos", pos, "order"], &Method::DELETE) => self.cancel(pos_id(pos)?, parameters).await,
-            (["v1", "orders"], &Method::GET) => self.list_orders(parameters).await,
+            (["v1", "pos", pos, "order"], &Method::PUT) => self.push(caller, &caller.pos(pos)?, parameters, body).await,
+            (["v1", "pos", pos, "order"], &Method::DELETE) => self.cancel(caller, &caller.pos(pos)?, parameters).await,
+            (["v1", "orders"], &Method::GET) => list_orders(caller, parameters).await,
             (["v1", "orders", reference], &Method::GET) => {
                 parameters.finish()?;
-                let order = self.order(reference).await?;
+                let (_, order) = caller.order(reference).await?;
                 Ok(Answer::ok(&write::order(&order)))
             }
             (["v1", "orders", reference, "delivery"], &Method::PUT) => {
                 parameters.finish()?;
-                self.deliver(reference, body).await
+                self.deliver(caller, reference, body).await
             }
             (["v1", "orders", reference, "refunds"], &Method::POST) => {
                 parameters.finish()?;
-                self.refund(reference, &head.headers, body).await
+                self.refund(caller, reference, &head.headers, body).await
             }
             (["v1", "orders", reference, "receipt"], &Method::GET) => {
-                self.receipt(reference, parameters, &head.headers).await
+                receipt(caller, reference, parameters, &head.headers).await
             }
             (["v1", "events"], &Method::GET) => {
                 // An EventSource that reconnects says where it was in a header.
@@ -262,116 +285,100 @@ impl Settings {
                     .headers
                     .get("last-event-id")
                     .map(|value| value.to_str().unwrap_or("").to_owned());
-                self.events(parameters, last).await
+                self.events(caller, parameters, last).await
             }
+            (["v1", "tokens"], &Method::GET) => tokens::list(caller, parameters).await,
+            (["v1", "tokens", name], &Method::PUT) => tokens::create(caller, name, parameters, body).await,
+            (["v1", "tokens", name], &Method::DELETE) => tokens::revoke(caller, name, parameters).await,
             (
                 ["v1", "pos"]
                 | ["v1", "orders"]
                 | ["v1", "orders", _]
                 | ["v1", "orders", _, "receipt"]
-                | ["v1", "events"],
+                | ["v1", "events"]
+                | ["v1", "tokens"],
                 _,
             ) => Err(Problem::method_not_allowed("GET")),
             (["v1", "orders", _, "refunds"], _) => Err(Problem::method_not_allowed("POST")),
             (["v1", "pos", _], _) => Err(Problem::method_not_allowed("GET, PUT, DELETE")),
+            (["v1", "tokens", _], _) => Err(Problem::method_not_allowed("PUT, DELETE")),
             (["v1", "pos", _, "order"], _) => Err(Problem::method_not_allowed("PUT, DELETE")),
             (["v1", "pos", _, "state" | "lease"] | ["v1", "orders", _, "delivery"], _) => {
                 Err(Problem::method_not_allowed("PUT"))
             }
             _ => Err(Problem::not_found(
-                "the control API begins at /v1/pos, /v1/orders and /v1/events",
+                "the control API begins at /v1/pos, /v1/orders, /v1/events and /v1/tokens",
             )),
         }
     }
 
-    /// For commands whose doing says all.
-    async fn ask(&self, pos: PosId, command: Command) -> Answered {
-        self.engine.submit(pos, command).await?;
-        Ok(Answer::Done)
-    }
-
-    async fn list_pos(&self, mut parameters: Parameters) -> Answered {
+    async fn list_pos(&self, caller: &Caller, mut parameters: Parameters) -> Answered {
         let limit = limit(&mut parameters)?;
         let cursor = parameters.parsed("cursor", PosId::parse)?;
         parameters.finish()?;
-        let (records, more) = self.engine.list(cursor, limit).await?;
+        let (records, more) = caller.list(cursor, limit).await?;
         let next = records.last().filter(|_| more).map(|record| record.pos.id.to_string());
         let pos = records.iter().map(|record| write::pos(record, &self.keys)).collect();
         Ok(Answer::ok(&write::PosPage { pos, next }))
     }
 
-    fn show_pos(&self, pos: &PosId) -> Answered {
-        let record = self.engine.pos(pos).ok_or_else(|| Problem::pos_unknown(pos.as_str()))?;
-        Ok(Answer::ok(&write::pos(&record, &self.keys)))
-    }
-
-    async fn register(&self, pos: PosId, body: Incoming) -> Answered {
+    async fn register(&self, caller: &Caller, pos: &Own, body: Incoming) -> Answered {
         let bytes = whole(body).await?;
         let body = read::registration(&json::body(&bytes)?, &self.keys)?;
-        let account = match &body.account {
-            Some(name) => AccountId::parse(name).ok().and_then(|id| self.accounts.get(&id)),
-            None => self.accounts.only(),
-        };
-        let account = account.ok_or_else(|| match &body.account {
-            Some(name) => account_unknown(format!("{name:?} is not configured")),
-            None => account_unknown("is missing: more than one is configured".into()),
-        })?;
-        let registration = body.of(&account, &pos)?;
-        let applied = self.engine.submit(pos.clone(), Command::Register(registration)).await?;
+        let account = self.account(caller, pos, body.account.as_deref())?;
+        let registration = body.of(&account, pos.id())?;
+        let applied = caller.submit(pos, Command::Register(registration)).await?;
         let is_new = matches!(applied.events.as_slice(), [Event::Registered(_)]);
-        let record = applied.record.ok_or_else(|| Problem::pos_unknown(pos.as_str()))?;
+        let record = applied.record.ok_or_else(|| Problem::pos_unknown(pos.id().as_str()))?;
         let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
         Ok(Answer::Json(status, write::to_json(&write::pos(&record, &self.keys))))
     }
 
-    async fn list_orders(&self, mut parameters: Parameters) -> Answered {
-        let query = OrderQuery {
-            limit: limit(&mut parameters)?,
-            pos: parameters.parsed("pos", PosId::parse)?,
-            status: parameters.parsed("status", |text| {
-                Status::parse(text)
-                    .ok_or("must be sending, ready, shown, paid, canceled, replaced, expired or rejected")
-            })?,
-            since: parameters.parsed("since", |text| {
-                let time = text.parse::<jiff::Timestamp>();
-                time.map(|time| Timestamp(time.as_millisecond()))
-                    .map_err(|_| "must be a time such as 2026-11-21T14:05:09Z")
-            })?,
-            cursor: parameters.parsed("cursor", |text| text.parse().map_err(|_| "must be what `next` said"))?,
+    /// Whose a POS is to be. Only an administrator gives it to another merchant, or chooses where there are several:
+    /// whoever may speak of some POS need not know whose the others are.
+    fn account(&self, caller: &Caller, pos: &Own, named: Option<&str>) -> Result<Arc<Account>, Problem> {
+        if caller.is_administrator() {
+            let account = match named {
+                Some(name) => AccountId::parse(name).ok().and_then(|id| self.accounts.get(&id)),
+                None => self.accounts.only(),
+            };
+            return account.ok_or_else(|| match named {
+                Some(name) => account_unknown(format!("{name:?} is not configured")),
+                None => account_unknown("is missing: more than one is configured".into()),
+            });
+        }
+        let own = match caller.find(pos) {
+            Some(record) => self.accounts.get(&record.pos.registration.account),
+            None => self.accounts.only(),
         };
-        parameters.finish()?;
-        let page = self.engine.caught_up().await?.orders(query).await?;
-        let orders = page.orders.iter().map(write::order).collect();
-        Ok(Answer::ok(&write::OrderPage {
-            orders,
-            next: page.next.map(|next| next.to_string()),
-        }))
+        match (own, named) {
+            (Some(own), Some(name)) if own.id.as_str() != name => Err(account_unknown(format!(
+                "{name:?} is not the account of this point of sale"
+            ))),
+            (Some(own), _) => Ok(own),
+            (None, _) => Err(account_unknown(
+                "is not for this token to say: an administrator registers this point of sale first".into(),
+            )),
+        }
     }
 
-    async fn order(&self, reference: &str) -> Result<Arc<Order>, Problem> {
-        let unknown = || Problem::order_unknown(reference);
-        // What is no reference was never one of ours.
-        let parsed = Reference::parse(reference).map_err(|_| unknown())?;
-        self.engine.reader().order(parsed).await?.ok_or_else(unknown)
-    }
-
-    async fn deliver(&self, reference: &str, body: Incoming) -> Answered {
+    async fn deliver(&self, caller: &Caller, reference: &str, body: Incoming) -> Answered {
         let report = read::delivery(&json::body(&whole(body).await?)?)?;
-        let order = self.order(reference).await?;
+        let (pos, order) = caller.order(reference).await?;
         let account = self.accounts.get(&order.account);
         let command = Command::Deliver {
             reference: order.reference.clone(),
             report,
             failed: account.map_or(DeliveryFailed::Report, |account| account.delivery_failed),
         };
-        let applied = self.engine.submit(order.pos.clone(), command).await?;
+        let applied = caller.submit(&pos, command).await?;
         Ok(Answer::ok(&write::order(&applied.order.unwrap_or(order))))
     }
 
-    async fn refund(&self, reference: &str, headers: &HeaderMap, body: Incoming) -> Answered {
+    async fn refund(&self, caller: &Caller, reference: &str, headers: &HeaderMap, body: Incoming) -> Answered {
         let key = idempotency_key(headers)?;
         let wanted = read::refund(&whole(body).await?, key)?;
-        let order = self.order(reference).await?;
+        let (pos, order) = caller.order(reference).await?;
         // Asking again for what is written down needs no token: it only tells what became of it.
         let asked = |cause: &Cause| matches!(cause, Cause::Asked(ask) if ask.key == wanted.key);
         if !order.refunds.iter().any(|refund| asked(&refund.cause)) {
@@ -381,7 +388,7 @@ impl Settings {
             reference: order.reference.clone(),
             wanted,
         };
-        made(self.engine.submit(order.pos.clone(), command).await?)
+        made(caller.submit(&pos, command).await?)
     }
 
     /// `else_so` is what cannot be done if Mercado Pago cannot be asked for the account.
@@ -392,21 +399,7 @@ impl Settings {
         }
     }
 
-    async fn receipt(&self, reference: &str, mut parameters: Parameters, headers: &HeaderMap) -> Answered {
-        let width = parameters.parsed("width", Width::parse)?.unwrap_or_default();
-        let format = parameters.parsed("format", Format::parse)?;
-        parameters.finish()?;
-        let order = self.order(reference).await?;
-        let record = self.engine.pos(&order.pos);
-        let name = record.as_ref().and_then(|record| record.pos.registration.name.as_ref());
-        let receipt = Receipt::of(&order, name.map(|name| name.as_str()))?;
-        Ok(match format.unwrap_or_else(|| Format::accepted(headers)) {
-            Format::Text => Answer::Text(receipt.text(width)),
-            Format::Json => Answer::ok(&receipt.view()),
-        })
-    }
-
-    async fn events(&self, mut parameters: Parameters, last: Option<String>) -> Answered {
+    async fn events(&self, caller: &Caller, mut parameters: Parameters, last: Option<String>) -> Answered {
         let number = |text: &str| text.parse::<u64>().map_err(|_| "must be an event's seq");
         let pos = parameters.parsed("pos", PosId::parse)?;
         let after = parameters.parsed("after", number)?;
@@ -418,21 +411,73 @@ impl Settings {
             _ => Err(format!("must be 0 to {} seconds", limits::FEED_WAIT_SECONDS)),
         })?;
         parameters.finish()?;
+        let pos = pos.map(|pos| caller.pos(pos.as_str())).transpose()?;
         // One that was removed may still have told something that nobody has heard.
         if let Some(pos) = &pos
-            && self.engine.pos(pos).is_none()
-            && !self.engine.reader().knows(pos.clone()).await?
+            && !caller.was_there(pos).await?
         {
-            return Err(Problem::pos_unknown(pos.as_str()));
+            return Err(Problem::pos_unknown(pos.id().as_str()));
         }
         let after = last.or(after).map_or(After::Now, After::Event);
-        let follower = self.engine.feed().follow(pos, after).await?;
+        let follower = caller.follow(pos.as_ref(), after).await?;
         let stopping = self.stopping.clone();
-        Ok(match wait {
-            None => Answer::Events(events::stream(follower, stopping)),
-            Some(seconds) => Answer::Page(events::page(follower, Duration::from_secs(seconds), stopping).await?),
-        })
+        let Some(seconds) = wait else {
+            return Ok(Answer::Events(events::stream(follower, stopping, caller.revoked())));
+        };
+        tokio::select! {
+            biased;
+            () = caller.revoked() => Err(Problem::unauthorized()),
+            page = events::page(follower, Duration::from_secs(seconds), stopping) => Ok(Answer::Page(page?)),
+        }
     }
+}
+
+/// For commands whose doing says all.
+async fn ask(caller: &Caller, pos: &Own, command: Command) -> Answered {
+    caller.submit(pos, command).await?;
+    Ok(Answer::Done)
+}
+
+async fn list_orders(caller: &Caller, mut parameters: Parameters) -> Answered {
+    let limit = limit(&mut parameters)?;
+    let pos = parameters.parsed("pos", PosId::parse)?;
+    let status = parameters.parsed("status", |text| {
+        Status::parse(text).ok_or("must be sending, ready, shown, paid, canceled, replaced, expired or rejected")
+    })?;
+    let since = parameters.parsed("since", |text| {
+        let time = text.parse::<jiff::Timestamp>();
+        time.map(|time| Timestamp(time.as_millisecond()))
+            .map_err(|_| "must be a time such as 2026-11-21T14:05:09Z")
+    })?;
+    let cursor = parameters.parsed("cursor", |text| text.parse().map_err(|_| "must be what `next` said"))?;
+    parameters.finish()?;
+    let query = |of| OrderQuery {
+        of,
+        status,
+        since,
+        limit,
+        cursor,
+    };
+    let page = caller.orders(pos, query).await?;
+    let orders = page.orders.iter().map(write::order).collect();
+    Ok(Answer::ok(&write::OrderPage {
+        orders,
+        next: page.next.map(|next| next.to_string()),
+    }))
+}
+
+async fn receipt(caller: &Caller, reference: &str, mut parameters: Parameters, headers: &HeaderMap) -> Answered {
+    let width = parameters.parsed("width", Width::parse)?.unwrap_or_default();
+    let format = parameters.parsed("format", Format::parse)?;
+    parameters.finish()?;
+    let (pos, order) = caller.order(reference).await?;
+    let record = caller.find(&pos);
+    let name = record.as_ref().and_then(|record| record.pos.registration.name.as_ref());
+    let receipt = Receipt::of(&order, name.map(|name| name.as_str())).map_err(|refusal| caller.refused(refusal))?;
+    Ok(match format.unwrap_or_else(|| Format::accepted(headers)) {
+        Format::Text => Answer::Text(receipt.text(width)),
+        Format::Json => Answer::ok(&receipt.view()),
+    })
 }
 
 /// The order that a command made or changed: 201; one that had been done before: 200.
@@ -460,16 +505,6 @@ fn idempotency_key(headers: &HeaderMap) -> Result<IdempotencyKey, Problem> {
 
 async fn whole(body: Incoming) -> Result<Bytes, Problem> {
     Ok(read_body(body, limits::BODY_BYTES).await?)
-}
-
-fn pos_id(name: &str) -> Result<PosId, Problem> {
-    PosId::parse(name).map_err(|error| {
-        Problem::new(
-            StatusCode::BAD_REQUEST,
-            "invalid_name",
-            format!("a point of sale's name {error}"),
-        )
-    })
 }
 
 fn limit(parameters: &mut Parameters) -> Result<usize, Problem> {

@@ -10,18 +10,19 @@ use super::json::Bad;
 use super::read::not_served;
 use super::write;
 use crate::config::Account;
-use crate::domain::command::{BadRefund, Refusal};
-use crate::domain::id::{AccountId, BadName};
+use crate::domain::access::Scope;
+use crate::domain::command::{BadRefund, Refusal, Used};
+use crate::domain::id::{AccountId, BadName, PosId};
 use crate::domain::order::Reason;
 use crate::domain::pos::Mode;
-use crate::engine::{Denied, Link};
+use crate::engine::{Denied, Link, NotChanged, TokenRefusal};
 use crate::feed::FollowError;
 use crate::limits;
 use crate::log::{LogError, ReadError};
 use crate::net::body::BodyError;
 
 /// Every code that a problem may have, for the metrics.
-pub(super) const CODES: [&str; 44] = [
+pub(super) const CODES: [&str; 48] = [
     "account_awaits_token",
     "account_changed",
     "account_unknown",
@@ -35,6 +36,7 @@ pub(super) const CODES: [&str; 44] = [
     "events_trimmed",
     "external_id_taken",
     "external_name_missing",
+    "forbidden",
     "in_doubt",
     "invalid_body",
     "invalid_field",
@@ -63,6 +65,9 @@ pub(super) const CODES: [&str; 44] = [
     "refunds_too_many",
     "shutting_down",
     "storage_full",
+    "token_exists",
+    "token_unknown",
+    "tokens_too_many",
     "too_deep",
     "unauthorized",
     "unknown_field",
@@ -122,9 +127,17 @@ impl Problem {
         Problem::new(
             StatusCode::UNAUTHORIZED,
             "unauthorized",
-            "`Authorization: Bearer` with the configured token is needed",
+            "`Authorization: Bearer` with a token of this server is needed",
         )
         .header("www-authenticate", "Bearer")
+    }
+
+    pub(super) fn forbidden() -> Problem {
+        Problem::new(
+            StatusCode::FORBIDDEN,
+            "forbidden",
+            "only who may speak of all points of sale makes and revokes tokens: use the server's own socket",
+        )
     }
 
     pub(super) fn parameter(name: &str, detail: impl std::fmt::Display) -> Problem {
@@ -245,15 +258,23 @@ impl From<Bad> for Problem {
     }
 }
 
-impl From<Refusal> for Problem {
-    fn from(refusal: Refusal) -> Problem {
+impl Problem {
+    /// Another point of sale is named only to who may know of it.
+    pub(super) fn refused(refusal: Refusal, scope: &Scope) -> Problem {
         let detail = refusal.to_string();
         let conflict = |code| Problem::new(StatusCode::CONFLICT, code, detail.clone());
+        let conflict_with = |code, pos: &PosId, has: &str| match scope.has(pos) {
+            true => conflict(code).with("pos", pos.as_str()),
+            false => Problem::new(StatusCode::CONFLICT, code, format!("another point of sale has {has}")),
+        };
         match refusal {
             Refusal::PosUnknown => Problem::new(StatusCode::NOT_FOUND, "pos_unknown", detail),
             Refusal::OrderOpen(open) => conflict("order_open").with("external_reference", open.as_str()),
-            Refusal::KeysTaken(pos) => conflict("keys_taken").with("pos", pos.as_str()),
-            Refusal::PlaceTaken(pos) => conflict("external_id_taken").with("pos", pos.as_str()),
+            Refusal::KeysTaken(pos) => conflict_with("keys_taken", &pos, "these keys"),
+            Refusal::PlaceTaken(pos) => conflict_with("external_id_taken", &pos, "this external_id"),
+            Refusal::ReferenceUsed(Used::Elsewhere(pos)) if !scope.has(&pos) => {
+                Problem::new(StatusCode::CONFLICT, "reference_used", "this reference was used before")
+            }
             Refusal::ReferenceUsed(_) => conflict("reference_used"),
             Refusal::OrderPaid(paid) => conflict("order_paid").with("external_reference", paid.as_str()),
             Refusal::AccountChanged(_) => conflict("account_changed"),
@@ -284,19 +305,32 @@ impl From<Refusal> for Problem {
             Refusal::NoExternalName(_) => conflict("external_name_missing"),
         }
     }
-}
 
-impl From<Denied> for Problem {
-    fn from(denied: Denied) -> Problem {
+    pub(super) fn denied(denied: Denied, scope: &Scope) -> Problem {
         let detail = denied.to_string();
         match denied {
-            Denied::Refused(refusal) => refusal.into(),
+            Denied::Refused(refusal) => Problem::refused(refusal, scope),
             Denied::Full => Problem::new(StatusCode::INSUFFICIENT_STORAGE, "storage_full", detail),
             Denied::Busy | Denied::Locked => Problem::unavailable("busy", detail),
             Denied::InDoubt => Problem::unavailable("in_doubt", detail),
             Denied::Stopped => Problem::unavailable("shutting_down", detail),
             Denied::Damaged(_) => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "log_damaged", detail),
             Denied::Failed(_) => Problem::unavailable("log_failed", detail),
+        }
+    }
+}
+
+impl From<NotChanged> for Problem {
+    fn from(error: NotChanged) -> Problem {
+        let detail = error.to_string();
+        match error {
+            NotChanged::Refused(TokenRefusal::Exists(_)) => Problem::new(StatusCode::CONFLICT, "token_exists", detail),
+            NotChanged::Refused(TokenRefusal::TooMany) => Problem::new(StatusCode::CONFLICT, "tokens_too_many", detail),
+            NotChanged::Refused(TokenRefusal::Unknown(_)) => {
+                Problem::new(StatusCode::NOT_FOUND, "token_unknown", detail)
+            }
+            // Of no point of sale.
+            NotChanged::Denied(denied) => Problem::denied(denied, &Scope::All),
         }
     }
 }

@@ -7,13 +7,14 @@ use hyper::StatusCode;
 use hyper::body::Incoming;
 use tokio::time::timeout;
 
+use super::caller::{Caller, Own};
 use super::problem::Problem;
 use super::query::Parameters;
 use super::{Answer, Answered, Settings, json, made, read, whole, write};
 use crate::config::Account;
 use crate::domain::account::{Dialect, Payee};
 use crate::domain::command::{Command, Event, Push, Refusal};
-use crate::domain::id::{PosId, Reference};
+use crate::domain::id::Reference;
 use crate::domain::money::Site;
 use crate::domain::order::{CancelReason, Content, Order, Status};
 use crate::domain::pos::Mode;
@@ -22,7 +23,13 @@ use crate::feed::{After, Follower, News};
 use crate::limits;
 
 impl Settings {
-    pub(super) async fn push(&self, pos: PosId, mut parameters: Parameters, body: Incoming) -> Answered {
+    pub(super) async fn push(
+        &self,
+        caller: &Caller,
+        pos: &Own,
+        mut parameters: Parameters,
+        body: Incoming,
+    ) -> Answered {
         let replace = parameters.parsed("replace", |text| match text {
             "true" => Ok(true),
             "false" => Ok(false),
@@ -34,10 +41,7 @@ impl Settings {
         })?;
         parameters.finish()?;
         let bytes = whole(body).await?;
-        let record = self
-            .engine
-            .pos(&pos)
-            .ok_or_else(|| Problem::pos_unknown(pos.as_str()))?;
+        let record = caller.record(pos)?;
         let registration = &record.pos.registration;
         let account = self.accounts.get(&registration.account).ok_or_else(|| {
             let detail = format!("account {} is not configured any more", registration.account);
@@ -47,12 +51,12 @@ impl Settings {
         let terms = read::Terms::of(&account, registration.mode);
         let (reference, content) = match read::order(&body, &terms) {
             Ok(read) => read,
-            Err(bad) => self.read_again(&body, account.site).await.ok_or(bad)?,
+            Err(bad) => self.read_again(caller, &body, account.site).await.ok_or(bad)?,
         };
         let reference = reference.unwrap_or_else(new_reference);
         if let Err(problem) = self.serves(&account, registration.mode) {
             // One that is recorded already is told of, whatever the account may do now.
-            self.order(reference.as_str()).await.map_err(|_| problem)?;
+            caller.order(reference.as_str()).await.map_err(|_| problem)?;
         }
         let push = Push {
             payee: self.payee(&account, &reference),
@@ -64,25 +68,30 @@ impl Settings {
         };
         // Whoever listens before asking misses nothing.
         let waiting = match wait.filter(|_| registration.mode != Mode::Unattended) {
-            Some(wait) => Some((wait, self.listen(&pos).await?)),
+            Some(wait) => Some((wait, listen(caller, pos).await?)),
             None => None,
         };
-        let applied = self.engine.submit(pos, Command::Push(Box::new(push))).await?;
+        let applied = caller.submit(pos, Command::Push(Box::new(push))).await?;
         if let (Some((wait, follower)), Some(order)) = (waiting, &applied.order)
             && order.status == Status::Sending
         {
-            self.sent(follower, order, wait).await?;
+            self.sent(caller, pos, follower, order, wait).await?;
         }
         let now = match wait.and(applied.order.as_ref()) {
-            Some(order) => Some(self.order(order.reference.as_str()).await?),
+            Some(order) => Some(caller.order(order.reference.as_str()).await?.1),
             None => applied.order,
         };
         made(Applied { order: now, ..applied })
     }
 
     /// An order that is recorded already, by whatever terms it was pushed then: repeating a push is answered. None: it is not.
-    async fn read_again(&self, body: &json::Field<'_>, site: Site) -> Option<(Option<Reference>, Content)> {
-        let known = self.order(read::reference(body)?.as_str()).await.ok()?;
+    async fn read_again(
+        &self,
+        caller: &Caller,
+        body: &json::Field<'_>,
+        site: Site,
+    ) -> Option<(Option<Reference>, Content)> {
+        let (_, known) = caller.order(read::reference(body)?.as_str()).await.ok()?;
         let account = self.accounts.get(&known.account);
         let site = account.as_ref().map_or(site, |account| account.site);
         let read = |dialect| {
@@ -124,57 +133,55 @@ impl Settings {
         }
     }
 
-    async fn listen(&self, pos: &PosId) -> Result<Follower, Problem> {
-        let follower = self.engine.feed().follow(Some(pos.clone()), After::Now).await?;
-        Ok(follower.uncounted())
-    }
-
     /// Waits until Mercado Pago has the order. One that it does not have by then is canceled before that is said.
-    async fn sent(&self, follower: Follower, order: &Order, wait: Duration) -> Result<(), Problem> {
+    async fn sent(
+        &self,
+        caller: &Caller,
+        pos: &Own,
+        follower: Follower,
+        order: &Order,
+        wait: Duration,
+    ) -> Result<(), Problem> {
         let is_told = |event: &Event| !matches!(event, Event::OrderReady(_) | Event::CancelAsked { .. });
         if !self.told(follower, &order.reference, wait, is_told).await? {
             let command = Command::GiveUp {
                 reference: order.reference.clone(),
             };
-            let applied = self.engine.submit(order.pos.clone(), command).await?;
+            let applied = caller.submit(pos, command).await?;
             if !applied.events.is_empty() {
                 return Err(Problem::order_not_sent(wait));
             }
         }
-        let order = self.order(order.reference.as_str()).await?;
+        let (_, order) = caller.order(order.reference.as_str()).await?;
         let refused = order.posted.as_ref().and_then(|posted| posted.refused.as_ref());
         refused.map_or(Ok(()), |why| Err(Problem::order_rejected(why)))
     }
 
-    pub(super) async fn cancel(&self, pos: PosId, mut parameters: Parameters) -> Answered {
+    pub(super) async fn cancel(&self, caller: &Caller, pos: &Own, mut parameters: Parameters) -> Answered {
         let reason = parameters.parsed("reason", |text| match CancelReason::parse(text) {
             Some(CancelReason::PaidElsewhere) => Ok(CancelReason::PaidElsewhere),
             _ => Err("must be paid_elsewhere, or left out"),
         })?;
         parameters.finish()?;
-        let has_a_say = self.open_order(&pos).is_some_and(|order| order.posted.is_some());
+        let has_a_say = open_order(caller, pos).is_some_and(|order| order.posted.is_some());
         let follower = match has_a_say {
-            true => Some(self.listen(&pos).await?),
+            true => Some(listen(caller, pos).await?),
             false => None,
         };
         // Whatever ends it from here on, by a payment too, the follower hears.
-        let open = self.open_order(&pos).filter(|order| order.posted.is_some());
-        self.engine.submit(pos.clone(), Command::Cancel { reason }).await?;
+        let open = open_order(caller, pos).filter(|order| order.posted.is_some());
+        caller.submit(pos, Command::Cancel { reason }).await?;
         match (follower, open) {
             (Some(follower), Some(open)) => {
-                let canceling = self.open_order(&pos).filter(|order| order.is_canceling());
-                self.let_go(follower, &canceling.unwrap_or(open)).await
+                let canceling = open_order(caller, pos).filter(|order| order.is_canceling());
+                self.let_go(caller, follower, &canceling.unwrap_or(open)).await
             }
             _ => Ok(Answer::Done),
         }
     }
 
-    fn open_order(&self, pos: &PosId) -> Option<Arc<Order>> {
-        self.engine.pos(pos)?.pos.open.clone()
-    }
-
     /// Waits until Mercado Pago has let go of an order, or has said that it was paid.
-    async fn let_go(&self, follower: Follower, order: &Order) -> Answered {
+    async fn let_go(&self, caller: &Caller, follower: Follower, order: &Order) -> Answered {
         let is_end = |event: &Event| {
             matches!(
                 event,
@@ -186,9 +193,9 @@ impl Settings {
         };
         let wait = limits::CANCEL_WAIT;
         self.told(follower, &order.reference, wait, is_end).await?;
-        let order = self.order(order.reference.as_str()).await?;
+        let (_, order) = caller.order(order.reference.as_str()).await?;
         match order.status {
-            Status::Paid => Err(Problem::from(Refusal::OrderPaid(order.reference.clone()))),
+            Status::Paid => Err(caller.refused(Refusal::OrderPaid(order.reference.clone()))),
             status if status.is_open() => {
                 let order = write::to_json(&write::order(&order));
                 Ok(Answer::Json(StatusCode::ACCEPTED, order))
@@ -224,6 +231,15 @@ impl Settings {
             () = stopping.wait() => Ok(true),
         }
     }
+}
+
+async fn listen(caller: &Caller, pos: &Own) -> Result<Follower, Problem> {
+    let follower = caller.follow(Some(pos), After::Now).await?;
+    Ok(follower.uncounted())
+}
+
+fn open_order(caller: &Caller, pos: &Own) -> Option<Arc<Order>> {
+    caller.find(pos)?.pos.open.clone()
 }
 
 /// Ordered by time, so that it is found near its neighbours in the log.

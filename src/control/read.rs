@@ -2,6 +2,7 @@
 
 use super::json::{self, Bad, Field, Object};
 use crate::config::Account;
+use crate::domain::access::Scope;
 use crate::domain::account::{Dialect, LatePayment};
 use crate::domain::command::{Report, Wanted};
 use crate::domain::id::{ExternalPosId, ExternalStoreId, IdempotencyKey, PosId, Reference};
@@ -61,6 +62,29 @@ impl RegistrationBody {
 pub(super) fn not_served(site: Site, mode: Mode) -> String {
     let why = site.without(|site| site.serves(mode));
     format!("{} {why}", mode.as_str())
+}
+
+/// What a token is to open: all points of sale, or those that are named.
+pub(super) fn scope(body: &Field<'_>) -> Read<Scope> {
+    let mut object = body.object()?;
+    let all = optional(&mut object, "all", |field| match field.boolean()? {
+        true => Ok(()),
+        false => Err(field.bad("must be true, or left out for a token of some points of sale")),
+    })?;
+    let scope = match all {
+        Some(()) => Scope::All,
+        None => {
+            let field = object.require("pos")?;
+            let names = field.array()?;
+            if !(1..=limits::TOKEN_POS).contains(&names.len()) {
+                return Err(field.bad(format!("must name 1 to {} points of sale", limits::TOKEN_POS)));
+            }
+            let names = names.iter().map(|name| name.parsed(PosId::parse));
+            Scope::of(names.collect::<Read<Vec<_>>>()?)
+        }
+    };
+    object.finish("pos, or all")?;
+    Ok(scope)
 }
 
 /// `names` are the configured poll keys, in their order.

@@ -3,15 +3,17 @@
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
+use crate::config::Secret;
+use crate::domain::access::Scope;
 use crate::domain::account::LatePayment;
 use crate::domain::command::Event;
-use crate::domain::id::Timestamp;
+use crate::domain::id::{PosId, Timestamp};
 use crate::domain::money::Money;
 use crate::domain::order::{Delivery, Facts, Item, Metadata, Order};
 use crate::domain::payment::{Cause, Payment, Refund, RefundState, Sighting};
 use crate::domain::pos::{PollKey, Pos, Registration, Standing};
 use crate::domain::posted::{Posted, Way};
-use crate::engine::Record;
+use crate::engine::{Record, Told};
 use crate::limits;
 use crate::log::Happening;
 
@@ -325,6 +327,39 @@ pub(super) struct PosPage<'a> {
 #[derive(Serialize)]
 pub(super) struct OrderPage<'a> {
     pub(super) orders: Vec<OrderView<'a>>,
+    pub(super) next: Option<String>,
+}
+
+#[derive(Serialize)]
+pub(super) struct TokenView<'a> {
+    name: &'a str,
+    all: bool,
+    pos: Vec<&'a str>,
+    created_at: Time,
+    used_at: Option<Time>,
+    /// Told once, to who made it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<&'a str>,
+}
+
+pub(super) fn token<'a>(told: &'a Told, token: Option<&'a Secret>) -> TokenView<'a> {
+    let (all, pos) = match &told.scope {
+        Scope::All => (true, Vec::new()),
+        Scope::Of(names) => (false, names.iter().map(PosId::as_str).collect()),
+    };
+    TokenView {
+        name: told.name.as_str(),
+        all,
+        pos,
+        created_at: Time(told.created_at),
+        used_at: told.used_at.map(Time),
+        token: token.map(Secret::expose),
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct TokenPage<'a> {
+    pub(super) tokens: Vec<TokenView<'a>>,
     pub(super) next: Option<String>,
 }
 

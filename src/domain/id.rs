@@ -107,6 +107,14 @@ name!(
     "1 to 128 printable ASCII characters without spaces"
 );
 
+name!(
+    /// A token of the control API, as its administrator names it.
+    TokenName,
+    limits::TOKEN_NAME_LEN,
+    |b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'),
+    "1 to 64 letters, digits, '-', '_' or '.', and not dots alone"
+);
+
 impl Reference {
     /// The form under which references are compared.
     pub fn folded(&self) -> String {

@@ -1,6 +1,7 @@
 //! The rules of selling on a point of sale. Pure: nothing here reads a clock, does IO or waits, so that the rules can
 //! run a million times in a test.
 
+pub mod access;
 pub mod account;
 pub mod command;
 pub mod decide;

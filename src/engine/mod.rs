@@ -9,6 +9,7 @@ mod metrics;
 mod recover;
 mod registry;
 mod timers;
+mod tokens;
 mod views;
 mod writer;
 
@@ -31,6 +32,7 @@ use crate::table::{Ring, Table};
 pub use accounts::{Accounts, Link};
 pub use inbox::{Inbox, NotKept, Taken};
 pub use metrics::describe;
+pub use tokens::{Admitted, NotChanged, Revoked, TokenRefusal, Tokens, Told};
 
 /// A registered POS as its newest entry left it.
 #[derive(Debug)]
@@ -91,6 +93,8 @@ pub enum Condition {
 
 enum Work {
     Command(Job),
+    /// A token of the control API is made or revoked.
+    Token(tokens::TokenWork),
     /// A notification is taken in.
     Keep(inbox::Keep),
     /// A notification was worked off: the inbox's row goes.
@@ -118,6 +122,7 @@ pub struct Engine {
     work: mpsc::Sender<Work>,
     views: Arc<views::Views>,
     inbox: Inbox,
+    tokens: Tokens,
     reader: Reader,
     condition: watch::Receiver<Condition>,
 }
@@ -182,6 +187,7 @@ impl Engine {
         let (work, waiting) = mpsc::channel(limits::COMMANDS);
         let (condition, watched) = watch::channel(Condition::Well);
         let inbox = Inbox::new(work.clone(), views.inbox.clone(), clock.clone());
+        let tokens = Tokens::new(work.clone(), views.tokens.clone(), clock.clone());
         let writer = writer::Writer::new(log, views.clone(), clock, condition, seq, keep_entries);
         let thread = std::thread::Builder::new()
             .name("log-writer".into())
@@ -192,6 +198,7 @@ impl Engine {
                 work,
                 views,
                 inbox,
+                tokens,
                 reader,
                 condition: watched,
             },
@@ -308,6 +315,10 @@ impl Engine {
 
     pub fn inbox(&self) -> &Inbox {
         &self.inbox
+    }
+
+    pub fn tokens(&self) -> &Tokens {
+        &self.tokens
     }
 
     pub fn feed(&self) -> &Arc<Feed> {

@@ -45,6 +45,7 @@ pub(super) fn recover(log: &Log, views: &Views, clock: &Clock) -> Result<(), Log
     });
     views.table.insert_all(slots);
     views.warn_of_missing_accounts();
+    log.grants(|grant, used_at| views.tokens.put(grant, used_at))?;
     log.inbox(|kept| {
         clock.not_before(kept.at);
         views.inbox.put_back(kept);

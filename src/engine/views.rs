@@ -11,6 +11,7 @@ use super::inbox::Waiting;
 use super::metrics::Metrics;
 use super::registry::Registry;
 use super::timers::{Kind, Timers};
+use super::tokens::Known;
 use super::{Accounts, Record};
 use crate::clock::Now;
 use crate::domain::command::Command;
@@ -29,6 +30,7 @@ pub(super) struct Views {
     pub(super) feed: Arc<Feed>,
     pub(super) accounts: Arc<Accounts>,
     pub(super) inbox: Arc<Waiting>,
+    pub(super) tokens: Arc<Known>,
     pub(super) metrics: Metrics,
 }
 
@@ -42,6 +44,7 @@ impl Views {
             feed,
             accounts,
             inbox: Waiting::new(),
+            tokens: Arc::default(),
             metrics: Metrics::new(),
         }
     }

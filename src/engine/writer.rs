@@ -9,6 +9,7 @@ use tracing::{error, info, info_span, warn};
 
 use super::inbox::Keep;
 use super::metrics::Turn;
+use super::tokens::TokenWork;
 use super::views::{Views, place_of};
 use super::{Applied, Condition, Denied, Job, Record, Work};
 use crate::clock::{Clock, Now};
@@ -99,14 +100,19 @@ impl Writer {
         while !stopping {
             let Some(first) = self.wait(&mut waiting) else { break };
             let mut group = Group::default();
+            let mut tokens = Vec::new();
             let mut redialect = false;
             let mut next = Some(first);
             while let Some(work) = next {
                 match work {
                     Work::Command(job) => group.jobs.push(job),
+                    Work::Token(work) => tokens.push(work),
                     Work::Keep(keep) => group.keeps.push(keep),
                     Work::Forget(row) => self.worked_off.push(row),
-                    Work::Trim => self.trimming = true,
+                    Work::Trim => {
+                        self.trimming = true;
+                        self.write_uses();
+                    }
                     Work::CatchUp(reply) => {
                         self.catching_up = true;
                         self.caught_up.extend(reply.map(|reply| (self.seq, reply)));
@@ -127,6 +133,9 @@ impl Writer {
             if group.len() > 0 || !can_wait {
                 self.do_all(group);
             }
+            for work in tokens {
+                self.change_token(work);
+            }
             if redialect {
                 self.views.redialect();
                 self.views.warn_of_missing_accounts();
@@ -136,6 +145,7 @@ impl Writer {
             }
             self.tidy(!waiting.is_empty());
         }
+        self.write_uses();
         if let Err(error) = self.log.close() {
             error!(%error, "the last checkpoint failed");
         }
@@ -168,12 +178,7 @@ impl Writer {
                 self.catching_up = more;
                 return;
             }
-            Err(LogError::Full) => Denied::Full,
-            Err(LogError::Locked) => Denied::Locked,
-            Err(error) => {
-                self.fail(Group::default(), &error);
-                Denied::Failed(error.what())
-            }
+            Err(error) => self.denied_by(&error),
         };
         self.catching_up = false;
         for (_, waiting) in self.caught_up.drain(..) {
@@ -360,6 +365,35 @@ impl Writer {
                 info!("there is room on the disk again");
             }
             (false, _) => {}
+        }
+    }
+
+    fn change_token(&mut self, work: TokenWork) {
+        let done = self.views.tokens.settle(&mut self.log, work.change);
+        self.watch_room();
+        let answer = done.map_err(|error| self.denied_by(&error));
+        // Who asked may have gone.
+        let _ = work.reply.send(answer);
+    }
+
+    /// When tokens were used is told roughly: what a crash takes with it, nobody misses.
+    fn write_uses(&mut self) {
+        let written = self.views.tokens.write_uses(&mut self.log);
+        self.watch_room();
+        if let Err(error) = written {
+            self.denied_by(&error);
+        }
+    }
+
+    /// What is said to who asked for something outside a group.
+    fn denied_by(&mut self, error: &LogError) -> Denied {
+        match error {
+            LogError::Full => Denied::Full,
+            LogError::Locked => Denied::Locked,
+            error => {
+                self.fail(Group::default(), error);
+                Denied::Failed(error.what())
+            }
         }
     }
 

@@ -48,7 +48,7 @@ async fn a_reader_goes_on_where_nothing_that_it_missed_is_gone() {
     let feed = feed(&log, 6);
     let all_of_five = 5 * limits::EVENTS_PER_ENTRY + limits::EVENTS_PER_ENTRY - 1;
     for (after, told) in [(0, true), (all_of_five, true), (96, false), (97, false), (111, false)] {
-        let follower = feed.follow(None, After::Event(after)).await;
+        let follower = feed.follow(Scope::All, After::Event(after)).await;
         let mut follower = follower.expect("it is kept");
         let news = follower
             .ready()
@@ -59,7 +59,7 @@ async fn a_reader_goes_on_where_nothing_that_it_missed_is_gone() {
         assert_eq!(entry.seq * limits::EVENTS_PER_ENTRY > follower.skip(), told, "{after}");
     }
     for after in [1, 15, 16, 79, 80, 81, 94, 112, u64::MAX] {
-        match feed.follow(None, After::Event(after)).await {
+        match feed.follow(Scope::All, After::Event(after)).await {
             Err(FollowError::Gone { asked, oldest }) => assert_eq!((asked, oldest), (after, 96)),
             other => panic!("{after}: {other:?}"),
         }
@@ -72,7 +72,7 @@ async fn an_entry_read_before_it_was_told_is_not_told_twice() {
     let (_folder, log) = trimmed();
     let feed = feed(&log, 5);
     let mut follower = feed
-        .follow(Some(pos()), After::Event(96))
+        .follow(pos().into(), After::Event(96))
         .await
         .expect("it is in the log");
     let News::Entry(read) = follower.next().await.expect("readable") else {
@@ -105,7 +105,7 @@ async fn a_follower_far_behind_reads_a_little_at_a_time_and_all_of_it() {
     })
     .expect("written");
     let feed = feed(&log, written);
-    for pos in [None, Some(pos())] {
+    for pos in [Scope::All, pos().into()] {
         let mut follower = feed.follow(pos, After::Event(0)).await.expect("from the oldest");
         let mut told = Vec::new();
         while let Some(News::Entry(entry)) = follower.ready().await.expect("readable") {
@@ -122,13 +122,13 @@ async fn who_waits_for_a_quiet_pos_is_not_behind() {
     let (_folder, log) = trimmed();
     let feed = Arc::new(Feed::new(log.reader().expect("a reader"), 6));
     let quiet = PosId::parse("Q").expect("a name");
-    let mut waiting = feed.follow(Some(quiet), After::Now).await.expect("from now on");
+    let mut waiting = feed.follow(quiet.into(), After::Now).await.expect("from now on");
     tokio::select! {
         biased;
         news = waiting.next() => panic!("nothing happened: {news:?}"),
         () = std::future::ready(()) => {}
     }
-    let idle = feed.follow(Some(pos()), After::Now).await.expect("from now on");
+    let idle = feed.follow(pos().into(), After::Now).await.expect("from now on");
     feed.publish(entry(7).into());
     assert_eq!(feed.lag(), 1, "the other one has news and does not read");
     drop(idle);

@@ -1,6 +1,6 @@
 //! Orders that were paid since the start and of which no follower of the feed was told yet.
 //!
-//! Told is: written to the connection of a follower of all or of that point of sale, or of one that resumes after the
+//! Told is: written to the connection of a follower of that point of sale among others, or of one that resumes after the
 //! event. That a controller has understood it only its delivery report says, and that settles it too. Where a follower
 //! begins "from now on", it has not been told of what came before. Over a restart nobody knows who had heard what, so this
 //! begins anew; a product that nobody speaks of is watched by the tracker, which does not.
@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::domain::access::Scope;
 use crate::domain::command::Event;
 use crate::domain::id::{PosId, Reference, Timestamp};
 use crate::limits;
@@ -51,14 +52,13 @@ impl Unfetched {
         }
     }
 
-    /// A follower of this POS, or of all, was told these events or has them from before.
-    pub(super) fn told(&self, pos: Option<&PosId>, events: RangeInclusive<u64>) {
+    /// A follower of these POS was told these events, or has them from before.
+    pub(super) fn told(&self, scope: &Scope, events: RangeInclusive<u64>) {
         if !self.is_any() || events.is_empty() {
             return;
         }
         self.change(|paid| {
-            let is_meant = |paid: &Paid| pos.is_none_or(|pos| *pos == paid.pos);
-            let told = paid.range(events).filter(|(_, paid)| is_meant(paid));
+            let told = paid.range(events).filter(|(_, paid)| scope.has(&paid.pos));
             let told: Vec<u64> = told.map(|(seq, _)| *seq).collect();
             told.iter().for_each(|seq| {
                 paid.remove(seq);

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 
-use super::embedded::{FILE, Row, Schema, failure, open_for_reading, trimmed_seq, verified_order};
+use super::embedded::{FILE, Row, Schema, failure, open_for_reading, tokens, trimmed_seq, verified_order};
 use super::{Damage, LogError, Sum};
 use crate::domain::id::{PosId, Rev, Timestamp};
 
@@ -85,6 +85,7 @@ impl Archive {
         entries(&moment, &mut ends, &mut looked, &mut tell)?;
         looked.pos = newest(&moment, &ends, &mut tell)?;
         looked.orders = orders(&moment, &mut tell)?;
+        tokens::damaged(&moment, &mut tell)?;
         Ok(looked)
     }
 

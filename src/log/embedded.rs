@@ -13,6 +13,7 @@ mod reserve;
 mod schema;
 mod start;
 mod tables;
+pub(super) mod tokens;
 mod trim;
 
 use std::fs::{DirBuilder, File};

@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use super::embedded::{self, Behind, Row, failure, open_for_reading, trimmed_seq};
 use super::entry::Entry;
 use super::{Damage, LogError, Space, Sum};
+use crate::domain::access::Scope;
 use crate::domain::command::Event;
 use crate::domain::id::{PosId, Reference, Rev, Timestamp};
 use crate::domain::order::{Order, Status};
@@ -55,16 +56,16 @@ pub struct EntryPage {
     pub entries: Vec<Happening>,
     /// Whether the log had more of them, that is, the page is full.
     pub more: bool,
-    /// Every entry of the question's POS up to this number is in `entries`, or was asked for before.
+    /// Every entry of the question's scope up to this number is in `entries`, or was asked for before.
     pub read_to: u64,
     /// Entries up to this number were trimmed (but for each POS's newest).
     pub trimmed_to: u64,
 }
 
 /// Which orders are asked for, newest first.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct OrderQuery {
-    pub pos: Option<PosId>,
+    pub of: Scope,
     pub status: Option<Status>,
     pub since: Option<Timestamp>,
     pub limit: usize,
@@ -72,7 +73,7 @@ pub struct OrderQuery {
     pub cursor: Option<u64>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct OrderPage {
     pub orders: Vec<Order>,
     /// The cursor of the next page, if there is one.
@@ -176,12 +177,12 @@ impl Reader {
         .await
     }
 
-    /// The entries after number `after`, of one POS or of all, at most a page.
-    pub async fn entries(&self, after: u64, pos: Option<PosId>) -> Result<EntryPage, ReadError> {
+    /// The entries after number `after`, of some POS or of all, at most a page.
+    pub async fn entries(&self, after: u64, scope: Scope) -> Result<EntryPage, ReadError> {
         let behind = self.behind.clone();
-        Reader::ask(&self.scans, move |connection| match pos {
-            Some(pos) => entries_of(connection, &behind, after, &pos),
-            None => entries(connection, &behind, after),
+        Reader::ask(&self.scans, move |connection| match scope {
+            Scope::Of(names) => entries_of(connection, &behind, after, &names),
+            Scope::All => entries(connection, &behind, after),
         })
         .await
     }
@@ -252,22 +253,23 @@ fn entries(connection: &Connection, behind: &Behind, after: u64) -> Result<Entry
     Ok(page)
 }
 
-fn entries_of(connection: &Connection, behind: &Behind, after: u64, pos: &PosId) -> Result<EntryPage, LogError> {
+fn entries_of(connection: &Connection, behind: &Behind, after: u64, names: &[PosId]) -> Result<EntryPage, LogError> {
     // Before the table is read: what is not behind any more is in it.
-    let (late, newest) = behind.entries_of(pos);
+    let (late, newest) = behind.entries_of(names);
     let transaction = connection.unchecked_transaction().map_err(failure)?;
     let trimmed_to = trimmed_seq(&transaction).map_err(failure)?;
     let mut of = transaction
         .prepare_cached("SELECT seq FROM entry_of WHERE pos = ?1 AND seq > ?2 AND seq <= ?3 ORDER BY seq LIMIT ?4")
         .map_err(failure)?;
     let limit = limits::FEED_PAGE + 1;
-    let mut numbers: BTreeSet<u64> = of
-        .query_map((pos.as_str(), after as i64, newest as i64, limit as i64), |row| {
-            row.get(0)
-        })
-        .and_then(Iterator::collect)
-        .map_err(failure)?;
-    numbers.extend(late.iter().filter(|seq| **seq > after));
+    let mut numbers: BTreeSet<u64> = late.iter().flatten().copied().filter(|seq| *seq > after).collect();
+    for pos in names {
+        let values = (pos.as_str(), after as i64, newest as i64, limit as i64);
+        let found = of.query_map(values, |row| row.get::<_, u64>(0)).map_err(failure)?;
+        for seq in found {
+            numbers.insert(seq.map_err(failure)?);
+        }
+    }
     let mut entry = transaction.prepare_cached(&Row::select("seq = ?1")).map_err(failure)?;
     // One that is not there is missed by its revision.
     let rows = numbers
@@ -275,12 +277,11 @@ fn entries_of(connection: &Connection, behind: &Behind, after: u64, pos: &PosId)
         .take(limit)
         .filter_map(|seq| entry.query_row([*seq as i64], Row::read).optional().transpose());
     let page = entry_page(rows, newest.max(after), trimmed_to)?;
-    let before = late.iter().copied().filter(|seq| *seq <= after).max();
-    none_missing_of_one(
-        &page.entries,
-        place_before(&transaction, pos, after, before)?,
-        trimmed_to,
-    )?;
+    for (pos, late) in names.iter().zip(late) {
+        let before = late.into_iter().filter(|seq| *seq <= after).max();
+        let of_pos = page.entries.iter().filter(|entry| entry.pos == *pos);
+        none_missing_of_one(of_pos, place_before(&transaction, pos, after, before)?, trimmed_to)?;
+    }
     Ok(page)
 }
 
@@ -325,7 +326,11 @@ fn none_missing(entries: &[Happening], after: u64, trimmed_to: u64) -> Result<()
 }
 
 /// So are a POS's revisions; `before` is what the first follows.
-fn none_missing_of_one(entries: &[Happening], mut before: Option<(u64, Rev)>, trimmed_to: u64) -> Result<(), Damage> {
+fn none_missing_of_one<'a>(
+    entries: impl Iterator<Item = &'a Happening>,
+    mut before: Option<(u64, Rev)>,
+    trimmed_to: u64,
+) -> Result<(), Damage> {
     for entry in entries {
         if let Some((seq, rev)) = before
             && seq > trimmed_to
@@ -361,32 +366,43 @@ fn place_before(
 }
 
 fn orders(connection: &Connection, query: &OrderQuery) -> Result<OrderPage, LogError> {
-    let mut sql = String::from("SELECT id, reference, body, sum FROM orders WHERE id < ?1");
-    let mut values = vec![Value::from(
-        query
-            .cursor
-            .map_or(i64::MAX, |cursor| i64::try_from(cursor).unwrap_or(i64::MAX)),
-    )];
-    let mut narrow = |condition: &str, value: Value| {
-        values.push(value);
-        sql.push_str(" AND ");
-        sql.push_str(&condition.replace("{}", &values.len().to_string()));
-    };
-    if let Some(pos) = &query.pos {
-        narrow("pos = ?{}", Value::from(pos.as_str().to_owned()));
-    }
-    if let Some(status) = query.status {
-        narrow("status = ?{}", Value::from(status.as_str().to_owned()));
-    }
-    if let Some(since) = query.since {
-        narrow(
-            "id >= ?{}",
-            Value::from(first_since(connection, since).map_err(failure)?),
-        );
-    }
     let limit = query.limit.clamp(1, limits::PAGE_MAX);
     // One more than asked tells whether there is a next page.
-    narrow("1 = 1 ORDER BY id DESC LIMIT ?{}", Value::from(limit as i64 + 1));
+    let mut values = vec![
+        Value::from(limit as i64 + 1),
+        Value::from(
+            query
+                .cursor
+                .map_or(i64::MAX, |cursor| i64::try_from(cursor).unwrap_or(i64::MAX)),
+        ),
+    ];
+    let mut place_of = |value: Value| {
+        values.push(value);
+        values.len()
+    };
+    let mut condition = String::from("id < ?2");
+    if let Some(status) = query.status {
+        let place = place_of(Value::from(status.as_str().to_owned()));
+        condition.push_str(&format!(" AND status = ?{place}"));
+    }
+    if let Some(since) = query.since {
+        let place = place_of(Value::from(first_since(connection, since).map_err(failure)?));
+        condition.push_str(&format!(" AND id >= ?{place}"));
+    }
+    // Of each POS its newest, so that nobody pays for what others sold.
+    let newest_of = |pos: &PosId| {
+        let place = place_of(Value::from(pos.as_str().to_owned()));
+        format!("SELECT * FROM (SELECT id FROM orders WHERE {condition} AND pos = ?{place} ORDER BY id DESC LIMIT ?1)")
+    };
+    let condition = match &query.of {
+        Scope::All => condition.clone(),
+        Scope::Of(names) if names.is_empty() => return Ok(OrderPage::default()),
+        Scope::Of(names) => format!(
+            "id IN ({})",
+            names.iter().map(newest_of).collect::<Vec<_>>().join(" UNION ALL ")
+        ),
+    };
+    let sql = format!("SELECT id, reference, body, sum FROM orders WHERE {condition} ORDER BY id DESC LIMIT ?1");
     order_page(connection, &sql, values, limit)
 }
 
@@ -428,10 +444,7 @@ fn order_page(connection: &Connection, sql: &str, values: Vec<Value>, limit: usi
         })
         .map_err(failure)?;
     let mut room = Room::new(limit, limits::ORDERS_PAGE_BYTES);
-    let mut page = OrderPage {
-        orders: Vec::new(),
-        next: None,
-    };
+    let mut page = OrderPage::default();
     let mut last = None;
     for row in rows {
         let (id, reference, body, sum): (u64, String, Vec<u8>, [u8; 16]) = row.map_err(failure)?;

@@ -237,7 +237,7 @@ fn has_status(error: &ApiError, status: u16) -> bool {
 /// none, one may be there, but for what Mercado Pago refused.
 async fn clear(tools: &Tools, api: &Api<'_>, order: &Order) -> Result<bool, Failure> {
     let query = OrderQuery {
-        pos: Some(order.pos.clone()),
+        of: order.pos.clone().into(),
         status: None,
         since: None,
         cursor: None,

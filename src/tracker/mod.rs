@@ -33,6 +33,7 @@ use tracing::{debug, warn};
 
 use crate::clock::{Clock, Now};
 use crate::config::Account;
+use crate::domain::access::Scope;
 use crate::domain::id::{AccountId, Reference};
 use crate::domain::order::Order;
 use crate::engine::{Accounts, Denied, Engine, Expiring, Taken};
@@ -267,7 +268,7 @@ impl Desk {
 
     /// What the log says is still to be watched or done. Whoever listens before reading misses nothing.
     async fn recall(&mut self) -> Result<Follower, FollowError> {
-        let follower = self.tools.engine.feed().follow(None, After::Now).await?;
+        let follower = self.tools.engine.feed().follow(Scope::All, After::Now).await?;
         let now = self.tools.clock.now();
         let longest = *limits::EXPIRES_IN_SECONDS.end() + (limits::LOOK_OFTEN + limits::LOOK_LONG).as_secs();
         let since = now.at.minus_seconds(longest);

@@ -480,6 +480,67 @@ async fn over_tcp_the_command_line_shows_its_token() {
 }
 
 #[tokio::test]
+async fn a_controllers_token_is_made_used_and_revoked() {
+    let station = Station::with(Setup::default().env("SURTIDOR_CONTROL__TCP", "127.0.0.1:0")).await;
+    station.register("PUMP1").await;
+    station.register("PUMP9").await;
+    let made = station.cli(&["token", "create", "north", "--pos", "PUMP1", "--pos", "PUMP2"]);
+    let token = made.out();
+    assert!(token.starts_with("srt_") && token.trim_end().len() == 68, "{token}");
+    let again = station.cli(&["token", "create", "north", "--pos", "PUMP1"]).failed(1);
+    assert!(
+        again.contains("(token_exists)") && again.contains("surtidor token list"),
+        "{again}"
+    );
+    let json = station.cli(&["token", "create", "office", "--all", "--json"]).json();
+    assert!(
+        json["token"].as_str().unwrap().starts_with("srt_"),
+        "once, and to who asked"
+    );
+
+    let file = station.folder().join("north.token").display().to_string();
+    std::fs::write(&file, &token).unwrap();
+    let url = format!("http://{}", station.app().addresses().control_tcp.unwrap());
+    let from_afar = |words: &[&str]| {
+        let words: Vec<&str> = words
+            .iter()
+            .chain(&["--url", &url, "--token-file", &file])
+            .copied()
+            .collect();
+        station.cli(&words)
+    };
+    let listed = station.cli(&["token", "list"]).out();
+    let rows: Vec<Vec<&str>> = listed.lines().map(|line| line.split('\t').collect()).collect();
+    assert_eq!((rows[0][0], rows[0][1], rows[0][3]), ("north", "PUMP1 PUMP2", "-"));
+    assert_eq!((rows[1][0], rows[1][1]), ("office", "all"));
+    assert!(!listed.contains("srt_"));
+    let seen = from_afar(&["pos", "list"]).out();
+    assert!(seen.contains("PUMP1") && !seen.contains("PUMP9"), "{seen}");
+    assert!(from_afar(&["pos", "show", "PUMP9"]).failed(1).contains("(pos_unknown)"));
+    let refused = from_afar(&["token", "create", "mine", "--all"]).failed(1);
+    assert!(
+        refused.contains("(forbidden)") && refused.contains("administrator"),
+        "{refused}"
+    );
+    let used = station.cli(&["token", "list", "--json"]).out();
+    let north: Value = serde_json::from_str(used.lines().next().unwrap()).unwrap();
+    assert!(north["used_at"].is_string(), "{north}");
+
+    assert_eq!(station.cli(&["token", "revoke", "north"]).out(), "north: revoked\n");
+    assert!(from_afar(&["pos", "list"]).failed(1).contains("(unauthorized)"));
+    let gone = station.cli(&["token", "revoke", "north"]).failed(1);
+    assert!(gone.contains("(token_unknown)"), "{gone}");
+    for wrong in [
+        ["token", "create", "a b", "--all"].as_slice(),
+        &["token", "create", "a"],
+        &["token", "create", "a", "--all", "--pos", "P"],
+        &["token", "create", "a", "--pos", "P*"],
+    ] {
+        station.cli(wrong).failed(2);
+    }
+}
+
+#[tokio::test]
 async fn watch_shows_what_happens_and_goes_on_after_a_restart() {
     let mut station = Station::start().await;
     station.register("PUMP1").await;

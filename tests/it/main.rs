@@ -32,5 +32,6 @@ mod slow;
 mod slow_pos;
 mod support;
 mod tidy;
+mod tokens;
 mod torture;
 mod watched;

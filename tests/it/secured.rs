@@ -15,7 +15,7 @@ use rustls::ClientConfig;
 use rustls::version::{TLS12, TLS13};
 use tempfile::TempDir;
 
-use crate::support::process::{Client, Server, WAIT, config, folder_in_memory, on, poll, register, skip, told};
+use crate::support::process::{Client, Server, WAIT, config, folder_in_memory, on, poll, push, register, skip, told};
 use crate::support::tls::{Authority, NAME, client, connect, is_resumed, write_key};
 
 const TOKEN: &str = "a-token-that-nobody-guesses";
@@ -337,4 +337,45 @@ fn controllers_come_by_tls_with_the_token() {
     // A stop ends who waits for nothing, and says so to who speaks TLS.
     house.ends_well();
     assert!(controller.is_closed());
+}
+
+#[test]
+fn a_token_opens_its_points_of_sale_by_tls() {
+    let house = House::new();
+    let mut admin = house.server.controller();
+    register(&mut admin, "PUMP2");
+    let made = admin
+        .ask("PUT", "/v1/tokens/north", r#"{"pos":["PUMP1"]}"#)
+        .expect("it runs");
+    let token = made.expect(201).json()["token"].as_str().expect("a token").to_owned();
+    let address = SocketAddr::from(([127, 0, 0, 1], house.server.secured["control"].port()));
+    let trusted = house.trusted();
+    let come = || client(address, &trusted).expect("it listens");
+    let ask = |client: &mut Client, path: &str| {
+        let asked = format!("GET {path} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\n\r\n");
+        client.send(&asked).expect("it runs");
+    };
+    let mut controller = come();
+    ask(&mut controller, "/v1/pos/PUMP1");
+    assert_eq!(controller.reply().expect("it runs").expect(200).json()["pos"], "PUMP1");
+    ask(&mut controller, "/v1/pos/PUMP2");
+    assert_eq!(controller.reply().expect("it runs").expect(404).code(), "pos_unknown");
+    let mut stream = come();
+    ask(&mut stream, "/v1/events?after=0");
+    assert!(stream.head().expect("it runs").starts_with("HTTP/1.1 200 "));
+    let mut events = stream.events();
+    assert_eq!(events.next().expect("its registration")["pos"], "PUMP1");
+
+    admin
+        .ask("DELETE", "/v1/tokens/north", "")
+        .expect("it runs")
+        .expect(204);
+    push(&mut admin, "PUMP1", "T-1").expect("it runs").expect(201);
+    assert!(
+        events.next().is_none() && events.ended,
+        "nothing more is told, and the stream ends as HTTP wants it"
+    );
+    ask(&mut controller, "/v1/pos/PUMP1");
+    assert_eq!(controller.reply().expect("it runs").expect(401).code(), "unauthorized");
+    house.ends_well();
 }

@@ -51,13 +51,15 @@ fn tls_has_addresses_of_its_own_and_leaves_none_without_it_unless_asked() {
     assert_eq!(config.poll.listen.len(), 1);
 
     let control = format!("[control.tls]\nlisten = \"0.0.0.0:8444\"\n{keys}{ACCOUNT}");
-    let env = [("SURTIDOR_CONTROL__TOKEN", "control-token-of-this-test")];
-    let (config, warnings) = load_with(&control, &env, Overrides::default()).expect("whole");
+    let (config, warnings) = load(&control).expect("whole");
     assert_eq!(warnings, []);
     assert!(config.control.tcp.is_none());
     let tls = config.control.tls.expect("it was asked for");
     assert_eq!(tls.listen, "0.0.0.0:8444".parse().unwrap());
-    assert_eq!(tls.token.expose(), "control-token-of-this-test");
+    assert!(
+        config.control.token.is_none(),
+        "there are those that `surtidor token` makes"
+    );
 
     // All of it by variables.
     let (certificate, key) = (files.path("certificate"), files.path("key"));
@@ -84,7 +86,8 @@ fn what_is_wrong_with_tls_names_its_key_and_file() {
         (
             "[poll.tls]\nlisten = \"0.0.0.0:443\"\n".to_owned(),
             vec![
-                "poll.tls.certificate_file: is missing: write certificate_file = \"/etc/surtidor/tls/fullchain.pem\"".into(),
+                "poll.tls.certificate_file: is missing: write certificate_file = \"/etc/surtidor/tls/fullchain.pem\""
+                    .into(),
                 "poll.tls.key_file: is missing: write key_file = \"/etc/surtidor/tls/privkey.pem\"".into(),
             ],
         ),
@@ -95,27 +98,25 @@ fn what_is_wrong_with_tls_names_its_key_and_file() {
         (
             format!("[poll.tls]\nlisten = \"0.0.0.0:443\"\ncertificate_file = \"/nowhere\"\nkey_file = \"{key}\"\n"),
             vec![
-                "3:1: poll.tls.certificate_file: /nowhere: it cannot be read: No such file or directory (os error 2)".into(),
+                "3:1: poll.tls.certificate_file: /nowhere: it cannot be read: No such file or directory (os error 2)"
+                    .into(),
             ],
         ),
         (
-            format!("[poll.tls]\nlisten = \"0.0.0.0:443\"\ncertificate_file = \"{key}\"\nkey_file = \"{certificate}\"\n"),
+            format!(
+                "[poll.tls]\nlisten = \"0.0.0.0:443\"\ncertificate_file = \"{key}\"\nkey_file = \"{certificate}\"\n"
+            ),
             vec![format!(
                 "3:1: poll.tls.certificate_file: {key}: holds no certificate: one begins with -----BEGIN CERTIFICATE-----"
             )],
         ),
         (
-            format!("[poll.tls]\nlisten = \"0.0.0.0:443\"\ncertificate_file = \"{certificate}\"\nkey_file = \"{certificate}\"\n"),
+            format!(
+                "[poll.tls]\nlisten = \"0.0.0.0:443\"\ncertificate_file = \"{certificate}\"\nkey_file = \"{certificate}\"\n"
+            ),
             vec![format!(
                 "4:1: poll.tls.key_file: {certificate}: holds no private key: one begins with -----BEGIN PRIVATE KEY-----"
             )],
-        ),
-        (
-            format!("[control.tls]\nlisten = \"0.0.0.0:8444\"\n{keys}"),
-            vec![
-                "2:1: control.tls.listen: needs a token: name its file in control.token_file, or set SURTIDOR_CONTROL__TOKEN"
-                    .into(),
-            ],
         ),
         (
             format!("[poll]\nlisten = \"0.0.0.0:443\"\n[poll.tls]\nlisten = \"127.0.0.1:443\"\n{keys}"),

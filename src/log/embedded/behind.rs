@@ -89,12 +89,15 @@ impl Behind {
         self.late().orders.values().map(|late| late.order.clone()).collect()
     }
 
-    /// The entries of a POS that its table lacks; and the newest entry of all, up to which table and answer together are
-    /// whole for whoever reads the table afterwards.
-    pub(in crate::log) fn entries_of(&self, pos: &PosId) -> (Vec<u64>, u64) {
+    /// The entries of each of these POS that its table lacks; and the newest entry of all, up to which table and answer
+    /// together are whole for whoever reads the table afterwards.
+    pub(in crate::log) fn entries_of(&self, names: &[PosId]) -> (Vec<Vec<u64>>, u64) {
         let late = self.late();
-        let of_pos = late.entries.iter().filter(|entry| entry.pos == *pos);
-        (of_pos.map(|entry| entry.seq).collect(), late.last_seq)
+        let of_pos = |pos: &PosId| {
+            let entries = late.entries.iter().filter(|entry| entry.pos == *pos);
+            entries.map(|entry| entry.seq).collect()
+        };
+        (names.iter().map(of_pos).collect(), late.last_seq)
     }
 }
 

@@ -6,10 +6,11 @@ use super::failure;
 use crate::log::LogError;
 
 /// What leads from each version of the tables to the next, from none on. Bodies carry a version of their own.
-pub(super) const STEPS: [&str; 3] = [
+pub(super) const STEPS: [&str; 4] = [
     include_str!("tables-1.sql"),
     include_str!("tables-2.sql"),
     include_str!("tables-3.sql"),
+    include_str!("tables-4.sql"),
 ];
 pub(super) const SCHEMA: usize = STEPS.len();
 

@@ -1,6 +1,7 @@
 use std::process::Command;
 
 use super::*;
+use crate::domain::access::Scope;
 use crate::domain::command::Event;
 use crate::domain::order::Status;
 use crate::domain::pos::PollKey;
@@ -9,6 +10,7 @@ use crate::log::samples::{Book, caught_up, ended, open, order, pos_id, reference
 
 mod behind;
 mod inbox;
+mod tokens;
 
 fn folder() -> tempfile::TempDir {
     tempfile::tempdir().expect("a folder")

@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
+use crate::domain::access::Scope;
 use crate::domain::order::Metadata;
 use crate::log::samples::{Book, caught_up, ended, open, order, pos_id, reference, registered, said};
 use crate::log::{Damage, Log};
@@ -39,24 +40,24 @@ async fn entries_are_read_as_they_were_written_of_one_pos_or_of_all() {
     ] {
         book.write(&mut station.log, pos, 1, event);
     }
-    let all = station.reader.entries(0, None).await.expect("read");
+    let all = station.reader.entries(0, Scope::All).await.expect("read");
     let written: Vec<Happening> = book.written.into_iter().map(Happening::from).collect();
     assert_eq!(all.entries, written);
     assert_eq!((all.read_to, all.trimmed_to), (4, 0));
-    let after = station.reader.entries(2, None).await.expect("read");
+    let after = station.reader.entries(2, Scope::All).await.expect("read");
     assert_eq!(seqs(&after), [3, 4]);
-    let of_p = station.reader.entries(1, Some(pos_id("P"))).await.expect("read");
+    let of_p = station.reader.entries(1, pos_id("P").into()).await.expect("read");
     assert_eq!(seqs(&of_p), [3, 4]);
-    let of_q = station.reader.entries(2, Some(pos_id("Q"))).await.expect("read");
+    let of_q = station.reader.entries(2, pos_id("Q").into()).await.expect("read");
     assert_eq!(
         (seqs(&of_q), of_q.read_to),
         (vec![], 4),
         "nothing of it up to the newest"
     );
-    let beyond = station.reader.entries(9, None).await.expect("read");
+    let beyond = station.reader.entries(9, Scope::All).await.expect("read");
     assert_eq!((seqs(&beyond), beyond.read_to), (vec![], 9));
     station.log.trim(Timestamp(2), Timestamp(0)).expect("trimmed");
-    let trimmed = station.reader.entries(0, None).await.expect("read");
+    let trimmed = station.reader.entries(0, Scope::All).await.expect("read");
     assert_eq!((seqs(&trimmed), trimmed.trimmed_to), (vec![2, 4], 3));
 }
 
@@ -72,7 +73,7 @@ async fn a_page_of_entries_is_bounded_and_says_how_far_it_goes() {
             (0..limits::FEED_PAGE).try_for_each(|_| book.append(batch, "P", 1, Event::Removed))
         })
         .expect("written");
-    for pos in [None, Some(pos_id("P"))] {
+    for pos in [Scope::All, pos_id("P").into()] {
         let first = station.reader.entries(0, pos.clone()).await.expect("read");
         assert_eq!(
             (first.entries.len(), first.read_to),
@@ -80,6 +81,17 @@ async fn a_page_of_entries_is_bounded_and_says_how_far_it_goes() {
         );
         let second = station.reader.entries(first.read_to, pos).await.expect("read");
         assert_eq!(seqs(&second), [limits::FEED_PAGE as u64 + 1]);
+    }
+}
+
+/// The newest orders of all POS.
+fn newest() -> OrderQuery {
+    OrderQuery {
+        of: Scope::All,
+        status: None,
+        since: None,
+        limit: 10,
+        cursor: None,
     }
 }
 
@@ -103,7 +115,7 @@ async fn a_page_of_entries_is_bounded_in_bytes_and_has_one_always() {
         let ready = Event::OrderReady(Arc::new(large(&format!("T-{n}"), 1, bytes)));
         book.write(&mut station.log, "P", 1, ready);
     }
-    for pos in [None, Some(pos_id("P"))] {
+    for pos in [Scope::All, pos_id("P").into()] {
         let (mut after, mut pages) = (0, Vec::new());
         loop {
             let page = station.reader.entries(after, pos.clone()).await.expect("read");
@@ -152,7 +164,7 @@ async fn a_damaged_entry_is_named_not_skipped() {
     meddler
         .execute("UPDATE entry SET at = 9 WHERE seq = 1", [])
         .expect("meddled");
-    let answer = station.reader.entries(0, None).await;
+    let answer = station.reader.entries(0, Scope::All).await;
     let Err(ReadError::Log(LogError::Damaged(Damage { place, .. }))) = answer else {
         panic!("{answer:?}")
     };
@@ -169,7 +181,7 @@ async fn an_entry_missing_between_two_pages_is_named() {
     }
     let meddler = Connection::open(station.log.file()).expect("the file");
     meddler.execute("DELETE FROM entry WHERE seq = 3", []).expect("meddled");
-    for (pos, missing) in [(None, "entry 3"), (Some(pos_id("P")), "revision 3 of P")] {
+    for (pos, missing) in [(Scope::All, "entry 3"), (pos_id("P").into(), "revision 3 of P")] {
         let answer = station.reader.entries(2, pos).await;
         let Err(ReadError::Log(LogError::Damaged(Damage { place, .. }))) = answer else {
             panic!("{answer:?}")
@@ -199,18 +211,15 @@ async fn orders_are_found_newest_first_by_pos_status_and_time() {
         })
         .expect("written");
     caught_up(&mut station.log);
-    let query = OrderQuery {
-        limit: 10,
-        ..OrderQuery::default()
-    };
-    let of_p = Some(pos_id("P"));
+    let query = newest();
+    let of_p = Scope::from(pos_id("P"));
     let paid = Some(Status::Paid);
     let since = |at| Some(Timestamp(at));
     for (query, names) in [
         (query.clone(), vec!["D", "C", "B", "A"]),
         (
             OrderQuery {
-                pos: of_p.clone(),
+                of: of_p.clone(),
                 ..query.clone()
             },
             vec!["C", "A"],
@@ -252,7 +261,7 @@ async fn orders_are_found_newest_first_by_pos_status_and_time() {
         ),
         (
             OrderQuery {
-                pos: of_p,
+                of: of_p,
                 status: paid,
                 since: since(20),
                 ..query.clone()
@@ -295,13 +304,10 @@ async fn pages_of_orders_follow_their_cursor() {
         })
         .expect("written");
     caught_up(&mut station.log);
-    let query = OrderQuery {
-        limit: 2,
-        ..OrderQuery::default()
-    };
+    let query = OrderQuery { limit: 2, ..newest() };
     let pages = pages(&station, query).await;
     assert_eq!(pages, ["T-5 T-4", "T-3 T-2", "T-1"]);
-    let (names, next) = found(&station, OrderQuery::default()).await;
+    let (names, next) = found(&station, OrderQuery { limit: 0, ..newest() }).await;
     assert_eq!(names, ["T-5"], "a page has one at least");
     assert!(next.is_some());
 }
@@ -326,7 +332,7 @@ async fn a_page_of_orders_is_bounded_in_bytes_and_has_one_always() {
     caught_up(&mut station.log);
     let query = OrderQuery {
         limit: limits::PAGE_MAX,
-        ..OrderQuery::default()
+        ..newest()
     };
     let pages = pages(&station, query).await;
     assert_eq!(pages, ["T-4 T-3", "T-2", "T-1", "T-0"]);
@@ -354,7 +360,7 @@ async fn orders_since_a_time_are_found_where_others_were_trimmed() {
         let query = OrderQuery {
             since: Some(Timestamp(since)),
             limit: 20,
-            ..OrderQuery::default()
+            ..newest()
         };
         let (names, _) = found(&station, query).await;
         assert_eq!(names.len(), expected, "since {since}");

@@ -195,6 +195,7 @@ impl Launch {
             secured: BTreeMap::new(),
             admin: ([127, 0, 0, 1], 0).into(),
             socket: PathBuf::new(),
+            control_tcp: None,
         };
         // The welcome: three lines say where it listens.
         loop {
@@ -208,6 +209,7 @@ impl Launch {
                 }
                 (Some("polls"), Some(url)) => server.polls = address(url),
                 (Some("control"), Some(path)) if path.starts_with('/') => server.socket = path.into(),
+                (Some("control"), Some(url)) => server.control_tcp = Some(address(url)),
                 (Some("admin"), Some(url)) => {
                     server.admin = address(url);
                     return Ok(server);
@@ -258,6 +260,7 @@ pub struct Server {
     pub secured: BTreeMap<String, SocketAddr>,
     pub admin: SocketAddr,
     pub socket: PathBuf,
+    pub control_tcp: Option<SocketAddr>,
 }
 
 /// How a server ended.
@@ -472,11 +475,16 @@ impl Client {
         ))?;
         let head = self.head()?;
         assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
-        Ok(Events {
+        Ok(self.events())
+    }
+
+    /// What follows the head of a stream.
+    pub fn events(self) -> Events {
+        Events {
             client: self,
             text: String::new(),
             ended: false,
-        })
+        }
     }
 }
 

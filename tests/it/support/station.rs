@@ -14,7 +14,7 @@ use super::http::{Reply, Wire, patiently};
 use super::{log, market};
 
 /// These are configured as secrets wherever one can be, and must never be seen anywhere.
-pub const CANARIES: [&str; 9] = [
+pub const CANARIES: [&str; 10] = [
     "canary-access-token-3141592653",
     "canary-webhook-secret-2718281828",
     "canary-control-token-1414213562",
@@ -23,6 +23,8 @@ pub const CANARIES: [&str; 9] = [
     surtidor::sandbox::TEST_TOKEN,
     surtidor::sandbox::TEST_SECRET,
     surtidor::sandbox::TEST_CLIENT_SECRET,
+    // How all tokens of the control API begin.
+    "srt_",
     // How all tokens of its links begin.
     "APP_USR-7910800073137785-",
     "TG-refresh-",
@@ -228,15 +230,41 @@ site = "MLA"
 
     /// One call over loopback TCP, with what is said of who calls.
     pub async fn call_tcp(&self, authorization: Option<&str>, method: &str, path: &str) -> Reply {
-        let address = self.app().addresses().control_tcp.expect("control.tcp is configured");
-        let mut wire = Wire::new(TcpStream::connect(address).await.expect("it listens"));
         let header = authorization.map(|value| format!("authorization: {value}\r\n"));
-        wire.send(request(method, path, &header.unwrap_or_default(), b"").as_slice())
+        self.call_from_afar(&header.unwrap_or_default(), method, path, "").await
+    }
+
+    /// One call over loopback TCP with these headers, each ending in a line break.
+    pub async fn call_from_afar(&self, headers: &str, method: &str, path: &str, body: impl Display) -> Reply {
+        let mut wire = self.afar().await;
+        let body = body.to_string();
+        wire.send(request(method, path, headers, body.as_bytes()).as_slice())
+            .await;
+        let reply = wire.reply().await;
+        match reply.header("content-type") {
+            Some("text/plain; charset=utf-8") => reply.check(),
+            _ => reply.check_control(),
+        }
+        self.check_canaries(&reply);
+        reply
+    }
+
+    /// A connection over loopback TCP.
+    pub async fn afar(&self) -> Wire {
+        let address = self.app().addresses().control_tcp.expect("control.tcp is configured");
+        Wire::new(TcpStream::connect(address).await.expect("it listens"))
+    }
+
+    /// Makes a token. Nothing else ever tells it.
+    pub async fn token(&self, name: &str, scope: Value) -> String {
+        let mut wire = self.controller().await;
+        let path = format!("/v1/tokens/{name}");
+        wire.send(request("PUT", &path, "", scope.to_string().as_bytes()).as_slice())
             .await;
         let reply = wire.reply().await;
         reply.check_control();
-        self.check_canaries(&reply);
-        reply
+        assert_eq!(reply, 201);
+        reply.json()["token"].as_str().expect("a token").to_owned()
     }
 
     pub async fn get(&self, path: &str) -> Reply {
@@ -307,9 +335,14 @@ site = "MLA"
     }
 
     pub async fn feed_from(&self, query: &str, last_event_id: Option<&str>) -> Feed {
-        let mut wire = self.controller().await;
         let header = last_event_id.map(|id| format!("last-event-id: {id}\r\n"));
-        wire.send(request("GET", &format!("/v1/events{query}"), &header.unwrap_or_default(), b"").as_slice())
+        self.feed_over(self.controller().await, query, &header.unwrap_or_default())
+            .await
+    }
+
+    /// The same on this connection, with these headers.
+    pub async fn feed_over(&self, mut wire: Wire, query: &str, headers: &str) -> Feed {
+        wire.send(request("GET", &format!("/v1/events{query}"), headers, b"").as_slice())
             .await;
         let head = wire.head().await;
         assert_eq!(head, 200, "a stream was asked for");
@@ -373,7 +406,7 @@ impl Drop for Station {
     }
 }
 
-fn request(method: &str, path: &str, headers: &str, body: &[u8]) -> Vec<u8> {
+pub fn request(method: &str, path: &str, headers: &str, body: &[u8]) -> Vec<u8> {
     let length = match (method, body.len()) {
         ("GET" | "HEAD" | "DELETE", 0) => String::new(),
         (_, bytes) => format!("content-length: {bytes}\r\n"),

@@ -90,7 +90,7 @@ impl World {
         }
         for (pos, entries) in &self.entries {
             for after in [0, entries[entries.len() / 2]] {
-                let page = reader.entries(after, Some(pos_id(pos))).await.expect("read");
+                let page = reader.entries(after, pos_id(pos).into()).await.expect("read");
                 let found: Vec<u64> = page.entries.iter().map(|entry| entry.seq).collect();
                 let expected: Vec<u64> = entries.iter().copied().filter(|seq| *seq > after).collect();
                 assert_eq!((found, page.read_to), (expected, self.book.written.len() as u64));
@@ -279,7 +279,7 @@ async fn a_folder_of_the_second_version_keeps_its_entries() {
     drop(log);
     meddle(
         folder.path(),
-        "DROP TABLE entry_of; CREATE INDEX entry_pos ON entry (pos); DELETE FROM meta WHERE key = 'tables_seq'; \
+        "DROP TABLE token; DROP TABLE entry_of; CREATE INDEX entry_pos ON entry (pos); DELETE FROM meta WHERE key = 'tables_seq'; \
          ALTER TABLE orders DROP COLUMN seq; CREATE INDEX orders_created ON orders (created_at); PRAGMA user_version = 2;",
     );
     let mut log = open(folder.path());
@@ -288,7 +288,7 @@ async fn a_folder_of_the_second_version_keeps_its_entries() {
     for _ in 0..2 {
         let found = reader.order(reference("T-3")).await.expect("read").expect("there");
         assert_eq!(found.refunds.len(), 1);
-        let page = reader.entries(590, Some(pos_id("P"))).await.expect("read");
+        let page = reader.entries(590, pos_id("P").into()).await.expect("read");
         let seqs: Vec<u64> = page.entries.iter().map(|entry| entry.seq).collect();
         assert_eq!(seqs, [592, 595, 598, 601]);
         caught_up(&mut log);
@@ -310,12 +310,12 @@ fn who_saw_an_entry_finds_its_order() {
         runtime.block_on(async {
             let (mut after, mut looked, mut orders, mut gone) = (0, 0_u64, 0_u64, 0_u64);
             while !ended.load(Relaxed) {
-                let page = reader.entries(after, None).await.expect("read");
+                let page = reader.entries(after, Scope::All).await.expect("read");
                 let Some(last) = page.entries.last() else { continue };
                 after = last.seq;
                 if let Some(found) = last.events[0].reference() {
                     looked += 1;
-                    let of_pos = reader.entries(after - 1, Some(pos_id("P"))).await.expect("read");
+                    let of_pos = reader.entries(after - 1, pos_id("P").into()).await.expect("read");
                     gone += u64::from(of_pos.read_to < after);
                     orders += u64::from(reader.order(found.clone()).await.expect("read").is_none());
                 }
@@ -370,7 +370,7 @@ async fn a_start_takes_up_all_however_much_it_is() {
     let page = log
         .reader()
         .expect("a reader")
-        .entries(entries as u64, Some(pos_id("P")))
+        .entries(entries as u64, pos_id("P").into())
         .await;
     assert_eq!(page.expect("read").read_to, entries as u64 + 1);
 }
@@ -444,7 +444,7 @@ async fn a_commit_that_fails_is_seen_by_nobody() {
     let reader = log.reader().expect("a reader");
     assert!(reader.order(reference("T-1")).await.expect("read").is_some());
     assert!(reader.order(reference("T-2")).await.expect("read").is_none());
-    let page = reader.entries(0, Some(pos_id("P"))).await.expect("read");
+    let page = reader.entries(0, pos_id("P").into()).await.expect("read");
     assert_eq!((page.entries.len(), page.read_to), (2, 2));
 }
 
