@@ -390,6 +390,13 @@ pub const SANDBOX_PAGE: usize = 100;
 pub const SANDBOX_JOBS: usize = 1_024;
 pub const SANDBOX_CONNECTIONS: usize = 1_024;
 
+// --- the command line ------------------------------------------------------------------------------------------
+
+/// How long `surtidor health` waits for the server; the probes of containers wait no longer either.
+pub const PROBE_TIME: Duration = Duration::from_secs(5);
+/// Of its answer: a line for each account at most.
+pub const PROBE_BYTES: u64 = 64 * 1024;
+
 // --- the demo --------------------------------------------------------------------------------------------------
 
 /// Browsers that look at its page. Each holds one for the stream of what happens, and a few more for a moment.

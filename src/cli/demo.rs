@@ -10,7 +10,7 @@ use tokio::task::LocalSet;
 use super::{Environment, Failure, Screen};
 use crate::app::StartError;
 use crate::config;
-use crate::demo::{self, Addresses, Failed, Settings};
+use crate::demo::{self, Addresses, Bought, Failed, Settings};
 use crate::telemetry::{self, LogFormat};
 
 /// Shows in a browser how an order is paid
@@ -21,7 +21,8 @@ use crate::telemetry::{self, LogFormat};
 #[derive(Args)]
 #[command(after_help = "Examples:
   surtidor demo
-  surtidor demo --listen 127.0.0.1:8088")]
+  surtidor demo --listen 127.0.0.1:8088
+  surtidor demo --buy")]
 pub struct DemoArgs {
     /// Where the page is: a loopback address [default: any free port]
     #[arg(
@@ -31,10 +32,13 @@ pub struct DemoArgs {
         hide_default_value = true
     )]
     listen: SocketAddr,
+    /// Buy something at the vending machine at once, show what was said and the receipt, and end: no browser is needed
+    #[arg(long)]
+    buy: bool,
 }
 
 pub fn run(args: DemoArgs, env: &Environment, screen: &mut Screen<'_>) -> Result<(), Failure> {
-    let DemoArgs { listen } = args;
+    let DemoArgs { listen, buy } = args;
     if !listen.ip().is_loopback() {
         return Err(Failure::Usage(format!(
             "--listen {listen}: the demo is for this machine alone; say an address such as 127.0.0.1:8088"
@@ -46,6 +50,7 @@ pub fn run(args: DemoArgs, env: &Environment, screen: &mut Screen<'_>) -> Result
         program: config::program()?,
         listen,
         log: filter.to_owned(),
+        buys: buy,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let local = LocalSet::new();
@@ -63,9 +68,15 @@ pub fn run(args: DemoArgs, env: &Environment, screen: &mut Screen<'_>) -> Result
                 _ = hup.recv() => {}
             }
         };
-        demo::run(settings, |addresses| welcome(screen, addresses), end).await
+        let ready = |addresses: &Addresses| if buy { Ok(()) } else { welcome(screen, addresses) };
+        demo::run(settings, ready, end).await
     });
-    ended.map_err(failure)
+    if let Some(Bought { said, receipt }) = ended.map_err(failure)? {
+        said.iter().try_for_each(|line| screen.line(line))?;
+        screen.line("")?;
+        receipt.lines().try_for_each(|line| screen.line(line))?;
+    }
+    Ok(())
 }
 
 fn failure(failed: Failed) -> Failure {
@@ -76,6 +87,7 @@ fn failure(failed: Failed) -> Failure {
             source,
         })),
         Failed::Start(error) => Failure::Fault(format!("the demo cannot run: {error}")),
+        Failed::Customer(_) => Failure::Unfit(failed.to_string()),
         Failed::Server(lost) => Failure::Fault(lost.to_string()),
     }
 }

@@ -6,9 +6,11 @@ mod check;
 mod completions;
 mod demo;
 mod exit;
+mod health;
 mod import;
 mod lease;
 mod log;
+mod man;
 mod order;
 mod pos;
 mod provision;
@@ -20,6 +22,7 @@ mod state;
 mod sync;
 mod token;
 mod url;
+mod version;
 mod wanted;
 mod watch;
 mod wire;
@@ -51,7 +54,7 @@ pub type Environment = BTreeMap<String, String>;
 /// The machine's controller puts an order on a point of sale; the customer scans the fixed QR code on the machine;
 /// Mercado Pago asks this server for the order, and the customer pays it on the telephone.
 #[derive(Parser)]
-#[command(name = "surtidor", version, after_help = Exit::help(), infer_long_args = true)]
+#[command(name = "surtidor", version, long_version = version::LONG.as_str(), after_help = Exit::help(), infer_long_args = true)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -62,6 +65,7 @@ enum Command {
     Demo(demo::DemoArgs),
     Serve(serve::ServeArgs),
     Check(check::CheckArgs),
+    Health(health::HealthArgs),
     Pos(pos::PosArgs),
     State(state::StateArgs),
     Lease(lease::LeaseArgs),
@@ -72,6 +76,8 @@ enum Command {
     Backup(backup::BackupArgs),
     Sandbox(sandbox::SandboxArgs),
     Completions(completions::CompletionsArgs),
+    #[command(hide = true)]
+    Man(man::ManArgs),
 }
 
 /// Which server is asked, and how its answers are shown.
@@ -136,6 +142,7 @@ pub fn run(cli: Cli, env: &Environment, screen: &mut Screen<'_>) -> Result<(), F
         Command::Demo(args) => demo::run(args, env, screen),
         Command::Serve(args) => serve::run(args, env, screen),
         Command::Check(args) => check::run(args, env, screen),
+        Command::Health(args) => health::run(args, env, screen),
         Command::Pos(args) => pos::run(args, env, screen),
         Command::State(args) => state::run(args, env, screen),
         Command::Lease(args) => lease::run(args, env, screen),
@@ -146,6 +153,7 @@ pub fn run(cli: Cli, env: &Environment, screen: &mut Screen<'_>) -> Result<(), F
         Command::Backup(args) => backup::run(args, env, screen),
         Command::Sandbox(args) => sandbox::run(args, env, screen),
         Command::Completions(args) => completions::run(&args, screen),
+        Command::Man(args) => man::run(&args, screen),
     }
 }
 

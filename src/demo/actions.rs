@@ -37,6 +37,10 @@ pub enum Action {
 #[serde(try_from = "u8")]
 pub struct Which(usize);
 
+impl Which {
+    pub const FIRST: Which = Which(0);
+}
+
 impl TryFrom<u8> for Which {
     type Error = &'static str;
 

@@ -1,6 +1,7 @@
 //! The protocol as it happened, a line for each thing that was said: what an integrator came to see. The newest are kept.
 
 use std::collections::VecDeque;
+use std::fmt;
 
 use serde::Serialize;
 
@@ -57,6 +58,25 @@ impl Line {
     }
 }
 
+/// For who reads it in a terminal: who speaks, what was said, and the answer.
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let speaks = match self.channel {
+            Channel::Poll => "poll",
+            Channel::Notification => "notification",
+            Channel::Api => "api",
+            Channel::Control => "control",
+            Channel::Event => "event",
+            Channel::Server => "server",
+        };
+        write!(f, "{speaks:12}  {}", self.what)?;
+        if let Some(status) = self.status {
+            write!(f, " {status}")?;
+        }
+        self.note.iter().try_for_each(|note| write!(f, "  {note}"))
+    }
+}
+
 #[derive(Debug, Clone, Serialize)]
 pub struct Numbered {
     pub seq: u64,
@@ -81,6 +101,10 @@ impl Lines {
         }
         self.newest += 1;
         self.kept.push_back(Numbered { seq: self.newest, line });
+    }
+
+    pub fn all(&self) -> impl Iterator<Item = &Line> {
+        self.kept.iter().map(|numbered| &numbered.line)
     }
 
     /// The oldest of those after `seq` that are kept, at most so many as fit a chunk.

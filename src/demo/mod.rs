@@ -6,6 +6,7 @@
 
 mod actions;
 mod controller;
+mod customer;
 mod lines;
 mod machine;
 mod market;
@@ -30,9 +31,10 @@ use crate::net::listen::{Reserved, Sharing, tcp};
 use crate::net::stop::channel;
 use crate::sandbox::{Sandbox, Settings as SandboxSettings};
 use actions::Hands;
+pub use customer::Bought;
 use machine::Kind;
 use server::{Launch, Lost};
-use show::{Fixed, Show};
+use show::{Busy, Fixed, Show};
 
 /// The seller: the collector of the sandbox's token, and its country.
 const SELLER: (u64, &str) = (178_106_235, "MLA");
@@ -47,6 +49,8 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// What the server logs.
     pub log: String,
+    /// A customer comes by itself, and the demo ends when it has its product.
+    pub buys: bool,
 }
 
 /// Where its parts are.
@@ -67,14 +71,16 @@ pub enum Failed {
     Start(#[from] io::Error),
     #[error("{0}")]
     Server(#[from] Lost),
+    #[error("nothing could be bought: {0}")]
+    Customer(#[from] Busy),
 }
 
-/// Runs until `end`. `ready` is called once everything is there. Runs inside a `LocalSet`.
+/// Runs until `end`, or until something was bought if a customer comes by itself. `ready` is called once everything is there. Runs inside a `LocalSet`.
 pub async fn run(
     settings: Settings,
     ready: impl FnOnce(&Addresses) -> io::Result<()>,
     end: impl Future<Output = ()>,
-) -> Result<(), Failed> {
+) -> Result<Option<Bought>, Failed> {
     let listened = |source| Failed::Listen {
         address: settings.listen,
         source,
@@ -135,19 +141,26 @@ pub async fn run(
         sandbox: sandbox.clone(),
         kill: kill.clone(),
     };
-    let web = web::run(tokio::net::TcpListener::from_std(listener)?, hands, stopping.clone());
+    let hands = Rc::new(hands);
+    let web = web::run(
+        tokio::net::TcpListener::from_std(listener)?,
+        hands.clone(),
+        stopping.clone(),
+    );
     let web = tokio::task::spawn_local(web);
     let kept = tokio::task::spawn_local(server::keep(launch, running, show, kill, stopping));
 
     let told = ready(&addresses);
     let mut kept = kept;
-    let lost = match told {
-        Ok(()) => tokio::select! {
-            () = end => None,
-            lost = &mut kept => Some(lost),
-        },
-        Err(_) => None,
-    };
+    let (mut lost, mut bought) = (None, None);
+    if told.is_ok() {
+        tokio::select! {
+            () = end => {}
+            died = &mut kept => lost = Some(died),
+            done = customer::buy(&hands), if settings.buys => bought = Some(done),
+        }
+    }
+    drop(hands);
     // First the visitors, then the machines, then the server, and its folder last.
     stop.stop();
     // A task that panicked has said so already.
@@ -163,5 +176,5 @@ pub async fn run(
     folder.close()?;
     told?;
     lost.map_err(io::Error::other)??;
-    Ok(())
+    Ok(bought.transpose()?)
 }

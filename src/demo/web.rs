@@ -53,7 +53,7 @@ const HEADERS: [(HeaderName, &str); 6] = [
 ];
 
 /// Until it is told to stop.
-pub async fn run(listener: tokio::net::TcpListener, hands: Hands, stopping: Stopping) {
+pub async fn run(listener: tokio::net::TcpListener, hands: Rc<Hands>, stopping: Stopping) {
     let face = Face {
         limits: Limits::idle(limits::ADMIN_IDLE_TIME),
         seats: Seats::new(limits::DEMO_CONNECTIONS),
@@ -61,12 +61,12 @@ pub async fn run(listener: tokio::net::TcpListener, hands: Hands, stopping: Stop
         latency: None,
         half_close: false,
     };
-    let web = Web(Rc::new((hands, stopping.clone())));
+    let web = Web(hands, stopping.clone());
     serve(listener, face, web, stopping).await;
 }
 
 #[derive(Clone)]
-struct Web(Rc<(Hands, Stopping)>);
+struct Web(Rc<Hands>, Stopping);
 
 impl Service<Request<Incoming>> for Web {
     type Response = Response<Content>;
@@ -82,7 +82,7 @@ impl Service<Request<Incoming>> for Web {
 impl Web {
     async fn answer(&self, request: Request<Incoming>) -> Response<Content> {
         let (head, body) = request.into_parts();
-        let (hands, stopping) = &*self.0;
+        let Web(hands, stopping) = self;
         if !is_for_us(&head.headers) {
             return plain(
                 StatusCode::MISDIRECTED_REQUEST,
@@ -117,7 +117,7 @@ impl Web {
             Ok(action) => action,
             Err(error) => return plain(StatusCode::BAD_REQUEST, &format!("{error}\n")),
         };
-        match self.0.0.act(action).await {
+        match self.0.act(action).await {
             Ok(()) => response(StatusCode::NO_CONTENT, "text/plain", Content::Whole(Whole::default())),
             Err(busy) => plain(StatusCode::CONFLICT, &format!("{busy}\n")),
         }

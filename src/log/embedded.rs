@@ -54,6 +54,11 @@ use crate::limits;
 use crate::seal::KEY_LEN;
 
 pub(super) const FILE: &str = "surtidor.sqlite";
+
+/// Name and version.
+pub(super) fn engine() -> String {
+    format!("SQLite {}", rusqlite::version())
+}
 const LOCK: &str = "lock";
 
 const POLL_KEYS: &str = "poll_keys";

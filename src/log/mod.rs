@@ -17,6 +17,11 @@ pub use entry::{Entry, Unreadable};
 pub use reader::{EntryPage, Happening, OrderPage, OrderQuery, ReadError, Reader};
 pub use space::Space;
 
+/// What it is stored in, for who asks what is in the program.
+pub fn engine() -> String {
+    embedded::engine()
+}
+
 /// A checksum over an entry and over the checksum of its POS's previous one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sum(pub [u8; 16]);

@@ -10,6 +10,7 @@ use surtidor::sandbox::Faults;
 
 use crate::support::api;
 use crate::support::market::Market;
+use crate::support::process::binary;
 use crate::support::station::{CANARIES, Setup, Station, order};
 
 /// Longer than anything that goes well takes.
@@ -17,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 impl Station {
     fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_surtidor"));
+        let mut command = Command::new(binary());
         command.args(args).env_clear().env("SURTIDOR_SOCKET", self.socket());
         command
     }
@@ -373,7 +374,7 @@ async fn exit_codes_and_advice_tell_what_went_wrong() {
     let socket = station.socket().display().to_string();
     station.stop().await;
     assert!(
-        Ran(Command::new(env!("CARGO_BIN_EXE_surtidor"))
+        Ran(Command::new(binary())
             .args(["pos", "list", "--socket", &socket])
             .output()
             .unwrap())

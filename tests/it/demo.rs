@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::support::process::{Client, Events, Reply, WAIT, all_events};
+use crate::support::process::{Client, Events, Reply, WAIT, all_events, binary};
 
 /// A running demo. It is killed when this is dropped.
 struct Demo {
@@ -23,7 +23,7 @@ struct Demo {
 impl Demo {
     /// Returns once it has said all.
     fn start() -> Demo {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_surtidor"))
+        let mut child = Command::new(binary())
             .args(["demo"])
             .env("SURTIDOR_DATA__DIR", "/nowhere/of/another/server")
             .stdin(Stdio::null())
@@ -465,4 +465,29 @@ fn a_killed_demo_takes_its_server_along() {
     assert_eq!(demo.servers().len(), 1);
     demo.child.kill().expect("it is our child");
     assert!(comes_true(|| demo.servers().is_empty()), "{:?}", demo.servers());
+}
+
+#[test]
+fn a_customer_that_comes_by_itself_pays_and_shows_its_receipt() {
+    let bought = Command::new(binary())
+        .args(["demo", "--buy"])
+        .env_clear()
+        .output()
+        .expect("it runs");
+    assert!(bought.status.success(), "{bought:?}");
+    let told = String::from_utf8(bought.stdout).expect("text");
+    let (said, receipt) = told.split_once("\n\n").expect("an empty line before the receipt");
+    let at = |what: &str| {
+        said.lines()
+            .position(|line| line.contains(what))
+            .unwrap_or_else(|| panic!("{what}: {said}"))
+    };
+    let order = [
+        at("PUT /v1/pos/VEND1/order 201"),
+        at("order_shown"),
+        at("order_paid"),
+        at("/delivery 200"),
+    ];
+    assert!(order.is_sorted(), "{said}");
+    assert!(receipt.contains("VEND1-0001"), "{receipt}");
 }

@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 
 use serde_json::{Value, json};
 
-use crate::support::process::{Mount, all_events, folder, on, push, register};
+use crate::support::process::{Mount, all_events, binary, folder, on, push, register};
 use crate::support::station::{Station, order};
 
 fn surtidor(args: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_surtidor"));
+    let mut command = Command::new(binary());
     command.args(args).env_clear().output().expect("the binary runs")
 }
 

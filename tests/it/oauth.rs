@@ -13,7 +13,7 @@ use crate::support::NOBODY;
 use crate::support::http::{Wire, patiently};
 use crate::support::log;
 use crate::support::market::{Market, free_port, hurried};
-use crate::support::process::{self, Client, Server, WAIT, folder};
+use crate::support::process::{self, Client, Server, WAIT, binary, folder};
 use crate::support::station::{CANARIES, Setup, Station};
 
 const SHOP: u64 = 178_106_235;
@@ -362,10 +362,11 @@ async fn tokens_that_cannot_be_read_stop_the_start_and_stay() {
     let file = folder.path().join("data/oauth/shop.json");
     let whole = std::fs::read_to_string(&file).expect("it was kept");
     let check = || {
-        let mut check = std::process::Command::new(env!("CARGO_BIN_EXE_surtidor"));
+        let mut check = std::process::Command::new(binary());
         let check = check
             .args(["check", "--config"])
-            .arg(folder.path().join("surtidor.toml"));
+            .arg(folder.path().join("surtidor.toml"))
+            .env_clear();
         let done = check.output().expect("it runs");
         let said = [done.stdout, done.stderr].concat();
         (done.status.code(), String::from_utf8(said).expect("text"))

@@ -25,6 +25,7 @@ use std::time::{Duration, Instant};
 
 use surtidor::config::{Config, Overrides, Source};
 
+use crate::support::process::binary;
 use crate::support::tls::Authority;
 
 /// The longest that a command, or the server's start, may take. On a busy machine all is slow.
@@ -215,8 +216,6 @@ struct Server {
     _running: Running,
 }
 
-const BINARY: &str = env!("CARGO_BIN_EXE_surtidor");
-
 /// What stands before `surtidor`'s arguments in the README.
 const CALLS: [&str; 3] = ["cargo run --release -- ", "cargo run -- ", "surtidor "];
 
@@ -228,7 +227,7 @@ fn arguments<'a>(command: &'a str, subcommand: &str) -> Option<&'a str> {
 
 fn demo(command: &str) -> Result<(), String> {
     let arguments = arguments(command, "demo").ok_or_else(|| format!("{command:?} does not start the demo"))?;
-    let mut demo = Command::new(BINARY);
+    let mut demo = Command::new(binary());
     demo.arg("demo").args(arguments.split_whitespace());
     let mut running = Running::start(demo);
     let mut lines = std::iter::from_fn(|| running.lines.recv_timeout(PATIENCE).ok());
@@ -262,7 +261,7 @@ impl Server {
         std::os::unix::fs::symlink(repository.join("deploy"), folder.path().join("deploy")).expect("a link");
         // Curl draws no progress when a terminal shows its output; here it must be told.
         fs::write(folder.path().join(".curlrc"), "silent\nshow-error\n").expect("a file");
-        let mut serve = Command::new(BINARY);
+        let mut serve = Command::new(binary());
         serve.arg("serve").args(arguments.split_whitespace());
         serve.args(["--poll-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
         serve
@@ -312,7 +311,8 @@ impl Server {
             .iter()
             .map(|line| self.here(line).replace("$SOCKET", self.socket()))
             .collect();
-        let programs = Path::new(BINARY).parent().expect("a folder").display();
+        let binary = binary();
+        let programs = binary.parent().expect("a folder").display();
         let path = format!("{programs}:{}", std::env::var("PATH").expect("a path"));
         let mut bash = Command::new("bash");
         bash.args(["-c", &command]).current_dir(self.folder.path()).env_clear();

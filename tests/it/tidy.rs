@@ -41,7 +41,7 @@ const ARROWS: [(&str, &str, &str); 27] = [
 /// Crates that only some rooms may name, and why. Hyper is in more rooms than faces and net: config parses URLs with its
 /// `Uri`, table keeps replies with their `StatusCode`, app names its `Service`; a second parser or list would only differ.
 #[rustfmt::skip]
-const CRATES: [(&str, &str, &str); 17] = [
+const CRATES: [(&str, &str, &str); 18] = [
     ("rusqlite",       "log", "there will be a second storage engine"),
     ("hyper",          "admin app cli client config control demo mercadopago net notify poll sandbox table", "what knows HTTP is at the edge"),
     ("hyper_util",     "client mercadopago net sandbox", "sockets meet hyper in one place, and in the clients"),
@@ -50,6 +50,7 @@ const CRATES: [(&str, &str, &str); 17] = [
     ("tokio_rustls",   "net", "one way in"),
     ("rustls",         "mercadopago net tls", "the way out, the way in, and what is shown there"),
     ("clap",           "cli", "nothing else has arguments"),
+    ("clap_mangen",    "cli", "the manual is made of the arguments"),
     ("qrcode",         "qr sandbox", "what we draw is checked against what the other draws"),
     ("png",            "qr sandbox", "the same for pictures; those of the other are read in qr"),
     ("csv",            "cli", "nothing else reads tables"),

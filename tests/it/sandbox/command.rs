@@ -3,8 +3,10 @@
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Stdio};
 
+use crate::support::process::binary;
+
 fn surtidor() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_surtidor"));
+    let mut command = Command::new(binary());
     command.arg("sandbox").stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }

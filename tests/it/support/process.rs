@@ -35,6 +35,11 @@ pub fn say(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }
 
+/// The program under test: the one that was built with these tests, or, if named, one that was built otherwise.
+pub fn binary() -> PathBuf {
+    std::env::var_os("SURTIDOR_BINARY").map_or_else(|| env!("CARGO_BIN_EXE_surtidor").into(), PathBuf::from)
+}
+
 /// An empty folder that other users may look into.
 pub fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -162,7 +167,7 @@ impl Launch {
     /// Returns once it is running, or with how it ended.
     pub fn try_start(self) -> Result<Server, Ended> {
         let mut words = self.wrapper;
-        words.push(env!("CARGO_BIN_EXE_surtidor").into());
+        words.push(binary().into());
         let mut command = Command::new(&words[0]);
         command
             .args(&words[1..])
