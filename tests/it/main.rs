@@ -20,6 +20,7 @@ mod money;
 mod notifications;
 mod oauth;
 mod orders;
+mod packages;
 mod payments;
 mod poll;
 mod problems;
