@@ -20,10 +20,10 @@ if [[ ! -d $(rustc --print sysroot)/lib/rustlib/$target ]]; then
     echo "Rust's library for musl is missing: rustup target add $target" >&2
     exit 1
   fi
-  # Only a nightly may do so, or who says that he knows.
+  # Only a nightly may do so, or who says that he knows. Debian's musl-gcc links no program that may lie anywhere.
   export RUSTC_BOOTSTRAP=1 __CARGO_TESTS_ONLY_SRC_ROOT=$RUST_LIBRARY/library
   export CARGO_TARGET_X86_64_UNKNOWN_LINUX_MUSL_LINKER=musl-gcc
-  export CARGO_TARGET_X86_64_UNKNOWN_LINUX_MUSL_RUSTFLAGS="-C link-self-contained=no -C target-feature=+crt-static -L native=$RUST_LIBRARY"
+  export CARGO_TARGET_X86_64_UNKNOWN_LINUX_MUSL_RUSTFLAGS="-C link-self-contained=no -C relocation-model=static -L native=$RUST_LIBRARY"
   build+=(-Zbuild-std=std,panic_unwind)
 fi
 "${build[@]}"

@@ -55,7 +55,10 @@ may_install() { has apt-get && { ((EUID == 0)) || sudo -n true 2>/dev/null; }; }
 # Program and Debian package.
 needed=(cc:gcc c++:g++ curl:curl strace:strace mount:mount unshare:util-linux systemd-analyze:systemd)
 needed+=(valgrind:valgrind python3:python3 npm:npm jq:jq chromium:chromium faketime:faketime)
-if [[ $all ]]; then needed+=(go:golang-go); fi
+needed+=(mandoc:mandoc lexgrog:man-db zsh:zsh fish:fish)
+if [[ $all ]]; then
+  needed+=(go:golang-go debootstrap:debootstrap lintian:lintian ip:iproute2 musl-gcc:musl-tools podman:podman runc:runc)
+fi
 # A package of a server starts it, where there is an init. Who has one decides that for himself.
 proxies=(nginx:nginx haproxy:haproxy)
 if [[ -d /run/systemd/system ]]; then
@@ -100,6 +103,13 @@ fetch_sdks() {
   fi
 }
 
+# Kubernetes' own schemas.
+fetch_schemas() {
+  if [[ -d $tools/venv/sdk && ! -d $tools/venv/schemas ]]; then
+    timeout 300 "$tools/venv/bin/pip" install -q "kubernetes-validate~=1.37" && mkdir "$tools/venv/schemas"
+  fi
+}
+
 # What drives the demo's page, at the versions of its lock file.
 fetch_browser_tests() {
   if has npm && [[ ! tests/browser/node_modules/.package-lock.json -nt tests/browser/package-lock.json ]]; then
@@ -119,6 +129,7 @@ if ! has promtool || ((${#packages[@]})); then
   fi
 fi
 fetch_sdks >"$tools/sdks.log" 2>&1 || tail -5 "$tools/sdks.log"
+fetch_schemas >"$tools/schemas.log" 2>&1 || tail -5 "$tools/schemas.log"
 fetch_browser_tests >"$tools/browser.log" 2>&1 || tail -5 "$tools/browser.log"
 for program in cargo cc curl; do
   if ! has "$program"; then
@@ -201,6 +212,27 @@ if has systemd-analyze; then
   step "unit" 60 bash -c "$(declare -f unit); set -euo pipefail; unit"
 else
   skip "unit" "systemd-analyze is missing: Debian's package is systemd"
+fi
+
+# --- how it is installed
+
+if [[ -d $tools/venv/schemas ]]; then
+  step "Kubernetes manifest" 60 "$tools/venv/bin/python" tests/packages/kubernetes.py target/debug/surtidor
+else
+  skip "Kubernetes manifest" "PyPI's kubernetes-validate is missing"
+fi
+if [[ $all ]]; then
+  if ((EUID == 0)) && has debootstrap && has lintian; then
+    has "$PWD/$tools/bin/cargo-deb" || step "cargo-deb" 900 cargo install --quiet --locked --root "$tools" cargo-deb@3.8.0
+    step "Debian package" 900 tests/packages/debian.sh target/debug/surtidor
+  else
+    skip "Debian package" "this is not root, or debootstrap or lintian is missing: NOTHING OF THE PACKAGE IS TESTED"
+  fi
+  if ((EUID == 0)) && has musl-gcc && [[ -d $tools/venv/schemas ]]; then
+    step "static program" 1800 tests/packages/static.sh
+  else
+    skip "static program" "this is not root, or musl-tools is missing: NOTHING OF THE STATIC PROGRAM IS TESTED"
+  fi
 fi
 
 # --- what a poll costs

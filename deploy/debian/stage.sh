@@ -15,11 +15,11 @@ for shell in bash zsh fish; do
 done
 
 # The units as they are; a package puts programs elsewhere than who builds from source.
-rm -f "$folder"/surtidor.{service,socket}
-for unit in deploy/surtidor.{service,socket}; do
-  if [[ -e $unit ]]; then
-    sed 's|/usr/local/bin/surtidor|/usr/bin/surtidor|' "$unit" >"$folder/${unit##*/}"
-  fi
+rm -rf "$folder/units"
+mkdir "$folder/units"
+shopt -s nullglob
+for unit in deploy/*.service deploy/*.socket; do
+  sed 's|/usr/local/bin/surtidor|/usr/bin/surtidor|' "$unit" >"$folder/units/${unit##*/}"
 done
 
 # What is linked into the program, and the notices that its licences ask to be handed on.

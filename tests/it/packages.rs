@@ -99,14 +99,7 @@ fn all_that_the_debian_package_lists_is_there() {
             "{must} is not among {installed:#?}"
         );
     }
-    for script in ["postinst", "prerm", "postrm"] {
-        let script = repository().join("deploy/debian").join(script);
-        assert!(
-            output(Command::new("sh").arg("-n").arg(&script)).status.success(),
-            "{script:?}"
-        );
-    }
-    let unit = fs::read_to_string(staged.path().join("surtidor.service")).expect("the unit");
+    let unit = fs::read_to_string(staged.path().join("units/surtidor.service")).expect("the unit");
     assert!(
         unit.contains("\nExecStart=/usr/bin/surtidor serve --config /etc/surtidor/surtidor.toml\n"),
         "{unit}"
@@ -120,21 +113,37 @@ fn all_that_the_debian_package_lists_is_there() {
 }
 
 #[test]
+fn the_packages_scripts_know_every_unit() {
+    let units = ["*.service", "*.socket"].map(|units| matching(&repository().join("deploy").join(units)));
+    for name in ["postinst", "prerm", "postrm", "README.Debian"] {
+        let path = repository().join("deploy/debian").join(name);
+        let text = fs::read_to_string(&path).expect(name);
+        if name != "README.Debian" {
+            let read = output(Command::new("sh").arg("-n").arg(&path));
+            assert!(read.status.success(), "{read:?}");
+        }
+        for unit in units.iter().flatten() {
+            let unit = unit.file_name().and_then(|unit| unit.to_str()).expect("a name");
+            assert!(text.contains(unit), "{name} knows nothing of {unit}");
+        }
+    }
+}
+
+#[test]
 fn the_unit_and_the_package_agree_on_the_folders_modes() {
     let read = |path: &str| fs::read_to_string(repository().join("deploy").join(path)).expect(path);
     let (unit, tmpfiles) = (read("surtidor.service"), read("debian/surtidor.tmpfiles"));
-    for (place, key) in [
-        ("/run/surtidor", "RuntimeDirectory"),
-        ("/var/lib/surtidor", "StateDirectory"),
-    ] {
-        let mode = tmpfiles
-            .lines()
-            .find_map(|line| line.strip_prefix(&format!("d {place} ")));
-        let mode = mode.and_then(|rest| rest.split(' ').next()).expect("a mode");
-        assert!(
-            unit.contains(&format!("\n{key}Mode={mode}\n")),
-            "{place} has {mode} in the package"
-        );
+    for line in tmpfiles.lines().filter(|line| line.starts_with("d ")) {
+        let words: Vec<&str> = line.split(' ').collect();
+        let key = if words[1].starts_with("/run/") {
+            "RuntimeDirectory"
+        } else {
+            "StateDirectory"
+        };
+        // What the unit of a socket makes is not the service's.
+        if unit.contains(&format!("\n{key}=")) {
+            assert!(unit.contains(&format!("\n{key}Mode={}\n", words[2])), "{line}");
+        }
     }
 }
 
