@@ -27,7 +27,7 @@ use crate::limits;
 use crate::link::{self, Bell, Keeper, Reloads, StoreError};
 use crate::log::{Log, LogError, OpenError};
 use crate::mercadopago::{self, Client};
-use crate::net::listen::{Sharing, tcp, tcp_shared};
+use crate::net::listen::{Sharing, Tcp, tcp, tcp_shared};
 use crate::net::metrics::{Connections, Handshakes};
 use crate::net::seats::Seats;
 use crate::net::stop::{Stop, Stopping, channel};
@@ -235,6 +235,8 @@ impl App {
             path: config.poll.path.clone(),
             table,
             seats: seats.clone(),
+            proxies: Arc::new(config.poll.proxies.clone()),
+            proxy_protocol: config.poll.proxy_protocol,
             elsewhere: elsewhere(notify::Settings {
                 path: config.notifications.path.clone(),
                 inbox: engine.inbox().clone(),
@@ -502,13 +504,8 @@ async fn serve_control(faces: Faces, probe: &OnceLock<Probe>, stopping: Stopping
     let unix = async {
         match tokio::net::UnixListener::from_std(socket) {
             Ok(listener) => {
-                net::serve(
-                    listener,
-                    face.clone(),
-                    Control::trusted(settings.clone()),
-                    stopping.clone(),
-                )
-                .await
+                let control = Control::trusted(settings.clone());
+                net::serve(listener, face.clone(), move |_| control.clone(), stopping.clone()).await
             }
             Err(error) => tracing::error!(%error, "the control socket is not served"),
         }
@@ -525,7 +522,7 @@ async fn serve_control(faces: Faces, probe: &OnceLock<Probe>, stopping: Stopping
         {
             let listener = Tls::new(listener, &server, Handshakes::new("control"));
             let control = Control::with_token(settings.clone(), token);
-            net::serve(listener, face.clone(), control, stopping.clone()).await;
+            net::serve(listener, face.clone(), move |_| control.clone(), stopping.clone()).await;
         }
     };
     tokio::join!(unix, tcp, tls);
@@ -548,12 +545,13 @@ where
     B: hyper::body::Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Unpin + 'static,
 {
     if let Some(listener) = on_runtime(listener) {
-        net::serve(listener, face, service, stopping).await;
+        net::serve(listener, face, move |_| service.clone(), stopping).await;
     }
 }
 
-fn on_runtime(listener: TcpListener) -> Option<tokio::net::TcpListener> {
+fn on_runtime(listener: TcpListener) -> Option<Tcp> {
     tokio::net::TcpListener::from_std(listener)
+        .map(Tcp::new)
         .inspect_err(|error| tracing::error!(%error, "a listener is not served"))
         .ok()
 }

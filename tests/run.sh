@@ -54,9 +54,9 @@ may_install() { has apt-get && { ((EUID == 0)) || sudo -n true 2>/dev/null; }; }
 
 # Program and Debian package.
 needed=(cc:gcc c++:g++ curl:curl strace:strace mount:mount unshare:util-linux systemd-analyze:systemd)
-needed+=(valgrind:valgrind python3:python3 npm:npm chromium:chromium faketime:faketime)
+needed+=(openssl:openssl valgrind:valgrind python3:python3 npm:npm chromium:chromium faketime:faketime)
 # A package of a server starts it, where there is an init. Who has one decides that for himself.
-proxies=(nginx:nginx haproxy:haproxy)
+proxies=(nginx:nginx haproxy:haproxy caddy:caddy)
 if [[ -d /run/systemd/system ]]; then
   for pair in "${proxies[@]}"; do
     has "${pair%%:*}" || echo "${pair%%:*} is missing: NOTHING IS TESTED BEHIND IT. Installing it would also start it"
