@@ -10,7 +10,7 @@ cd "$(dirname "$0")/.."
 seconds=${1:-20}
 shift || true
 targets=("$@")
-((${#targets[@]})) || targets=(poll order notification payment)
+((${#targets[@]})) || targets=(poll order notification payment proxy)
 work=$PWD/target/fuzz
 host=$(rustc --print host-tuple)
 

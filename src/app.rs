@@ -27,7 +27,7 @@ use crate::limits;
 use crate::link::{self, Bell, Keeper, Reloads, StoreError};
 use crate::log::{Log, LogError, OpenError};
 use crate::mercadopago::{self, Client};
-use crate::net::listen::{Sharing, tcp, tcp_shared};
+use crate::net::listen::{Sharing, Tcp, tcp, tcp_shared};
 use crate::net::metrics::{Connections, Handshakes};
 use crate::net::seats::Seats;
 use crate::net::stop::{Stop, Stopping, channel};
@@ -234,6 +234,8 @@ impl App {
             path: config.poll.path.clone(),
             table,
             seats: seats.clone(),
+            proxies: Arc::new(config.poll.proxies.clone()),
+            proxy_protocol: config.poll.proxy_protocol,
             elsewhere: elsewhere(notify::Settings {
                 path: config.notifications.path.clone(),
                 inbox: engine.inbox().clone(),
@@ -519,13 +521,8 @@ async fn serve_control(faces: Faces, probe: &OnceLock<Probe>, stopping: Stopping
     let unix = async {
         match tokio::net::UnixListener::from_std(socket) {
             Ok(listener) => {
-                net::serve(
-                    listener,
-                    local,
-                    Control::trusted(shared.clone(), settings.clone()),
-                    stopping.clone(),
-                )
-                .await
+                let control = Control::trusted(shared.clone(), settings.clone());
+                net::serve(listener, local, move |_| control.clone(), stopping.clone()).await
             }
             Err(error) => tracing::error!(%error, "the control socket is not served"),
         }
@@ -541,7 +538,8 @@ async fn serve_control(faces: Faces, probe: &OnceLock<Probe>, stopping: Stopping
             && let Some(listener) = on_runtime(listener)
         {
             let listener = Tls::new(listener, &server, Handshakes::new("control"));
-            net::serve(listener, network.clone(), secured.clone(), stopping.clone()).await;
+            let control = secured.clone();
+            net::serve(listener, network.clone(), move |_| control.clone(), stopping.clone()).await;
         }
     };
     tokio::join!(unix, tcp, tls);
@@ -564,12 +562,13 @@ where
     B: hyper::body::Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Unpin + 'static,
 {
     if let Some(listener) = on_runtime(listener) {
-        net::serve(listener, face, service, stopping).await;
+        net::serve(listener, face, move |_| service.clone(), stopping).await;
     }
 }
 
-fn on_runtime(listener: TcpListener) -> Option<tokio::net::TcpListener> {
+fn on_runtime(listener: TcpListener) -> Option<Tcp> {
     tokio::net::TcpListener::from_std(listener)
+        .map(Tcp::new)
         .inspect_err(|error| tracing::error!(%error, "a listener is not served"))
         .ok()
 }

@@ -7,6 +7,7 @@ pub mod limits;
 
 pub mod domain;
 
+pub mod peer;
 pub mod seal;
 pub mod tls;
 

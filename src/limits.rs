@@ -116,6 +116,19 @@ pub const CERTIFICATES: usize = 8;
 /// Sessions of clients that know no tickets, some 200 bytes each. Mercado Pago polls from few machines.
 pub const TLS_SESSIONS: usize = 1_024;
 
+// --- who asks ---------------------------------------------------------------------------------------------------
+
+/// Networks of `poll.proxies`. Each is compared with each connection's address.
+pub const PROXIES: usize = 64;
+/// A PROXY header. Addresses take 28 bytes, what a proxy tells of TLS and of itself some hundreds.
+pub const PROXY_HEADER_BYTES: usize = 2_048;
+/// Polls for unknown places that a network may send at once, and after so long another one: ten telephones a second can
+/// wait at a POS that is registered wrongly, before its polls are told apart from noise.
+pub const MISSES: u32 = 100;
+pub const MISS_EVERY: Duration = Duration::from_millis(100);
+/// Networks whose misses are remembered: 32 KiB. Past it, who misses least is forgotten.
+pub const MISS_NETWORKS: usize = 4_096;
+
 // --- time -------------------------------------------------------------------------------------------------------
 
 pub const EXPIRES_IN_SECONDS: std::ops::RangeInclusive<u64> = 1..=86_400;

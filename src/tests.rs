@@ -3,16 +3,17 @@
 use std::fs;
 use std::path::Path;
 
-use crate::{control, notify, table, tracker};
+use crate::{control, notify, peer, table, tracker};
 
 type Laws = fn(&[u8]);
 
 /// Each target of `fuzz/`, and what it calls.
-const TARGETS: [(&str, Laws); 4] = [
+const TARGETS: [(&str, Laws); 5] = [
     ("poll", table::fuzz::poll),
     ("order", control::fuzz::order),
     ("notification", notify::fuzz::notification),
     ("payment", tracker::fuzz::payment),
+    ("proxy", peer::fuzz::header),
 ];
 
 #[test]

@@ -54,13 +54,13 @@ may_install() { has apt-get && { ((EUID == 0)) || sudo -n true 2>/dev/null; }; }
 
 # Program and Debian package.
 needed=(cc:gcc c++:g++ curl:curl strace:strace mount:mount unshare:util-linux systemd-analyze:systemd)
-needed+=(valgrind:valgrind python3:python3 npm:npm jq:jq chromium:chromium faketime:faketime)
+needed+=(openssl:openssl valgrind:valgrind python3:python3 npm:npm jq:jq chromium:chromium faketime:faketime)
 needed+=(mandoc:mandoc lexgrog:man-db zsh:zsh fish:fish)
 if [[ $all ]]; then
   needed+=(go:golang-go debootstrap:debootstrap lintian:lintian ip:iproute2 musl-gcc:musl-tools podman:podman runc:runc)
 fi
 # A package of a server starts it, where there is an init. Who has one decides that for himself.
-proxies=(nginx:nginx haproxy:haproxy)
+proxies=(nginx:nginx haproxy:haproxy caddy:caddy)
 if [[ -d /run/systemd/system ]]; then
   for pair in "${proxies[@]}"; do
     has "${pair%%:*}" || echo "${pair%%:*} is missing: NOTHING IS TESTED BEHIND IT. Installing it would also start it"

@@ -44,6 +44,8 @@ pub fn serve(pos: usize) {
         path: "/pay-mp".into(),
         table,
         seats: Seats::new(10_000),
+        proxies: Arc::default(),
+        proxy_protocol: false,
         elsewhere: Arc::new(|_: &str| None),
     };
     let running = poll::start(listeners, settings, &stopping).expect("a thread");

@@ -13,6 +13,7 @@ use crate::domain::account::{DeliveryFailed, Dialect, LatePayment};
 use crate::domain::id::AccountId;
 use crate::domain::money::Site;
 use crate::limits;
+use crate::peer::Proxies;
 use crate::tls::Identity;
 
 mod finding;
@@ -57,6 +58,10 @@ pub struct Poll {
     pub threads: usize,
     /// Over all threads.
     pub connections: usize,
+    /// Who is believed when it says for whom it asks.
+    pub proxies: Proxies,
+    /// Whether its connections begin with a PROXY header. Never without proxies.
+    pub proxy_protocol: bool,
 }
 
 #[derive(Debug, Clone)]

@@ -7,8 +7,8 @@ use super::finding::{Findings, Place};
 use super::raw::{self, Raw, Setting, fold};
 use super::secret::{self, Secret};
 use super::value::{
-    Parsed, address, addresses, base_url, group, loopback, mode, notification_path, number, path, query_keys,
-    socket_path, url_path, word,
+    Parsed, address, addresses, base_url, flag, group, loopback, mode, notification_path, number, path, proxies,
+    query_keys, socket_path, url_path, word,
 };
 use super::{
     Account, Admin, BaseUrl, Config, Control, ControlTls, Data, Home, MercadoPago, Notifications, OAuth, Poll, PollTls,
@@ -18,6 +18,7 @@ use crate::domain::account::{DeliveryFailed, Dialect, LatePayment};
 use crate::domain::id::AccountId;
 use crate::domain::money::Site;
 use crate::limits;
+use crate::peer::Network;
 use crate::tls::{Chain, Identity};
 
 /// What it returns is whole only if nothing was found to be a fault: a key with a fault has its default.
@@ -73,6 +74,19 @@ fn poll(raw: &raw::Poll, tls: &raw::PollTls, file: &Place, found: &mut Findings)
     ) {
         found.warn(&setting.place, &setting.key, SHORT_SECRET);
     }
+    let proxies = found.list(&raw.proxies, proxies).unwrap_or_default();
+    if let (Some(setting), true) = (&raw.proxies, proxies.0.iter().any(Network::is_everybody)) {
+        let why = "whoever connects is believed for whom it asks, so whose misses are counted is up to them";
+        found.warn(&setting.place, &setting.key, why);
+    }
+    let proxy_protocol = found.one(&raw.proxy_protocol, flag).unwrap_or(false);
+    if let (Some(setting), true, true) = (&raw.proxy_protocol, proxy_protocol, proxies.0.is_empty()) {
+        found.fault(
+            &setting.place,
+            &setting.key,
+            "needs poll.proxies: the networks of those who send its header",
+        );
+    }
     let is_secured = any([&tls.listen, &tls.certificate_file, &tls.key_file]);
     let plain = match is_secured {
         // Whoever asks for TLS gets a port without it only by asking for that, too.
@@ -93,6 +107,8 @@ fn poll(raw: &raw::Poll, tls: &raw::PollTls, file: &Place, found: &mut Findings)
         connections: found
             .one(&raw.connections, |text| number(text, 1, limits::POLL_CONNECTIONS_MAX))
             .unwrap_or(limits::POLL_CONNECTIONS),
+        proxies,
+        proxy_protocol,
     }
 }
 

@@ -29,6 +29,8 @@ pub(super) enum Kind {
     Text,
     Number,
     List,
+    /// `true` or `false`.
+    Flag,
     /// Never in the file, which people copy, show and commit; in the environment only.
     Secret,
 }
@@ -67,7 +69,7 @@ macro_rules! sections {
 }
 
 sections! {
-    Poll { listen: List, path: Text, keys: List, secret_file: Text, secret: Secret, threads: Number, connections: Number }
+    Poll { listen: List, path: Text, keys: List, secret_file: Text, secret: Secret, threads: Number, connections: Number, proxies: List, proxy_protocol: Flag }
     PollTls { listen: List, certificate_file: Text, key_file: Text }
     Control { socket: Text, socket_mode: Text, socket_group: Text, tcp: Text, token_file: Text, token: Secret }
     ControlTls { listen: Text, certificate_file: Text, key_file: Text }
@@ -334,6 +336,7 @@ fn from_toml(key: Key, value: &DeValue<'_>) -> Result<Vec<String>, String> {
                 .map(String::from)
                 .collect());
         }
+        (Kind::Flag, DeValue::Boolean(flag)) => return Ok(vec![flag.to_string()]),
         (Kind::Secret, _) => {
             return Err(format!(
                 "a secret must not stand here: put it into a file and name that file in `{}_file`",
@@ -342,6 +345,7 @@ fn from_toml(key: Key, value: &DeValue<'_>) -> Result<Vec<String>, String> {
         }
         (Kind::Text, _) => "text in quotes",
         (Kind::Number, _) => "a whole number without quotes",
+        (Kind::Flag, _) => "true or false without quotes",
         (Kind::List, _) => "a list of texts such as [\"a\", \"b\"]",
     };
     Err(format!("must be {wanted}, not {}", value.type_str()))
@@ -376,7 +380,7 @@ pub(super) fn read_environment(raw: &mut Raw, env: &BTreeMap<String, String>, fo
             if let Some((name, value)) = left.remove(&variable) {
                 let items = match key.kind {
                     Kind::List => value.split(',').map(|item| item.trim().to_owned()).collect(),
-                    Kind::Text | Kind::Number | Kind::Secret => vec![value.clone()],
+                    Kind::Text | Kind::Number | Kind::Flag | Kind::Secret => vec![value.clone()],
                 };
                 let full = format!("{section_name}.{}", key.name);
                 set(

@@ -26,6 +26,8 @@ pub fn reloadable(old: &Config, new: &Config) -> Result<(), Vec<String>> {
         secrets,
         threads,
         connections: _,
+        proxies,
+        proxy_protocol,
     } = poll;
     let Control {
         socket,
@@ -49,6 +51,8 @@ pub fn reloadable(old: &Config, new: &Config) -> Result<(), Vec<String>> {
         ("poll.keys", *keys == new.poll.keys),
         ("poll.secret_file", same(secrets, &new.poll.secrets)),
         ("poll.threads", *threads == new.poll.threads),
+        ("poll.proxies", *proxies == new.poll.proxies),
+        ("poll.proxy_protocol", *proxy_protocol == new.poll.proxy_protocol),
         ("control.socket", *socket == new.control.socket),
         ("control.socket_mode", *socket_mode == new.control.socket_mode),
         ("control.socket_group", *socket_group == new.control.socket_group),

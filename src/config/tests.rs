@@ -644,3 +644,38 @@ fn the_documented_file_shows_every_key_and_each_example_is_right() {
     };
     assert!(said.iter().all(secrets_only), "{said:#?}");
 }
+
+#[test]
+fn proxies_are_networks_and_their_header_needs_them() {
+    let text = "[poll]\nproxies = [\"127.0.0.1\", \"2001:db8::/48\"]\nproxy_protocol = true\n";
+    let (config, warnings) = load(&format!("{text}{ACCOUNT}")).expect("whole");
+    assert_eq!((config.poll.proxies.0.len(), config.poll.proxy_protocol), (2, true));
+    assert_eq!(warnings, []);
+    let everybody = "[poll]\nproxies = \"0.0.0.0/0\"\n";
+    let (_, warnings) = load(&format!("{everybody}{ACCOUNT}")).expect("whole");
+    assert!(
+        warnings[0].what.starts_with("whoever connects is believed"),
+        "{warnings:?}"
+    );
+    for (text, said) in [
+        (
+            "proxy_protocol = true",
+            "poll.proxy_protocol: needs poll.proxies: the networks of those who send its header",
+        ),
+        (
+            "proxy_protocol = \"yes\"",
+            "poll.proxy_protocol: must be true or false without quotes, not string",
+        ),
+        (
+            "proxies = \"10.1.2.3/8\"",
+            "poll.proxies: \"10.1.2.3/8\" has an address within the network; the network itself is \"10.0.0.0/8\"",
+        ),
+        (
+            "proxies = [\"nginx\"]",
+            "poll.proxies: \"nginx\" is not a network such as \"127.0.0.1/32\" or \"2001:db8::/48\"",
+        ),
+    ] {
+        let found = faults(load(&format!("[poll]\n{text}\n{ACCOUNT}")));
+        assert_eq!(found, [format!("c.toml:2:1: {said}")]);
+    }
+}

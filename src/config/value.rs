@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::{BaseUrl, read_text};
 use crate::limits;
+use crate::peer::{Network, Proxies};
 
 pub(super) type Parsed<T> = Result<T, String>;
 
@@ -55,6 +56,22 @@ pub(super) fn loopback(text: &str) -> Parsed<SocketAddr> {
         .is_loopback()
         .then_some(address)
         .ok_or_else(why)
+}
+
+pub(super) fn proxies(items: &[String]) -> Parsed<Proxies> {
+    if items.len() > limits::PROXIES {
+        return Err(format!(
+            "names {} networks, but at most {} are taken",
+            items.len(),
+            limits::PROXIES
+        ));
+    }
+    let parse = |item: &String| item.parse::<Network>().map_err(|error| error.to_string());
+    Ok(Proxies(items.iter().map(parse).collect::<Parsed<_>>()?))
+}
+
+pub(super) fn flag(text: &str) -> Parsed<bool> {
+    word(text, &[("true", true), ("false", false)])
 }
 
 fn first_repeated<T: PartialEq>(list: &[T]) -> Option<&T> {

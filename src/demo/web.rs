@@ -18,6 +18,7 @@ use super::machine::Kind;
 use super::stream::stream;
 use crate::limits;
 use crate::net::body::{Content, Whole, read_body};
+use crate::net::listen::Tcp;
 use crate::net::metrics::Connections;
 use crate::net::seats::Seats;
 use crate::net::stop::Stopping;
@@ -62,7 +63,7 @@ pub async fn run(listener: tokio::net::TcpListener, hands: Rc<Hands>, stopping: 
         half_close: false,
     };
     let web = Web(hands, stopping.clone());
-    serve(listener, face, web, stopping).await;
+    serve(Tcp::new(listener), face, move |_| web.clone(), stopping).await;
 }
 
 #[derive(Clone)]

@@ -2,14 +2,16 @@
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
+use std::sync::Arc;
 
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use crate::limits;
+use crate::peer::{Proxies, announced};
 
 /// Whether several listeners of this process share the address, each with a queue of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,15 +73,70 @@ pub trait Accept {
 
 /// A connection that was accepted. What it says before HTTP is read on its own task, so that nobody else waits for it.
 pub enum Opening<T> {
-    Open(T),
-    Later(Pin<Box<dyn Future<Output = io::Result<T>>>>),
+    Open(Met<T>),
+    Later(Pin<Box<dyn Future<Output = io::Result<Met<T>>>>>),
 }
 
-impl Accept for TcpListener {
+/// A connection, and who is at its other end: the client, if a proxy announced it.
+pub struct Met<T> {
+    pub io: T,
+    /// None: over a Unix socket.
+    pub peer: Option<IpAddr>,
+}
+
+/// A TCP listener.
+pub struct Tcp {
+    listener: TcpListener,
+    /// Whose connections begin with a PROXY header.
+    announcing: Option<Arc<Proxies>>,
+}
+
+impl Tcp {
+    pub fn new(listener: TcpListener) -> Tcp {
+        Tcp {
+            listener,
+            announcing: None,
+        }
+    }
+
+    pub fn behind(listener: TcpListener, announcing: Option<Arc<Proxies>>) -> Tcp {
+        Tcp { listener, announcing }
+    }
+}
+
+impl Accept for Tcp {
     type Io = TcpStream;
 
     async fn accept(&mut self) -> io::Result<Opening<TcpStream>> {
-        Ok(Opening::Open(TcpListener::accept(self).await?.0))
+        let (io, address) = self.listener.accept().await?;
+        let peer = address.ip().to_canonical();
+        Ok(match &self.announcing {
+            Some(proxies) if proxies.contains(peer) => Opening::Later(Box::pin(hear(io, peer))),
+            _ => Opening::Open(Met { io, peer: Some(peer) }),
+        })
+    }
+}
+
+/// For whom a proxy connects. Not a byte beyond its header is taken.
+async fn hear(mut io: TcpStream, proxy: IpAddr) -> io::Result<Met<TcpStream>> {
+    let mut begun = [0; limits::PROXY_HEADER_BYTES];
+    let mut length = 0;
+    loop {
+        let more = io.peek(&mut begun[length..]).await?;
+        let whole = announced(&begun[..length + more]).map_err(|error| {
+            tracing::debug!(%proxy, %error, "a connection is closed");
+            io::Error::new(io::ErrorKind::InvalidData, error)
+        })?;
+        let end = whole.map_or(length + more, |whole| whole.length);
+        io.read_exact(&mut begun[length..end]).await?;
+        length = end;
+        if let Some(whole) = whole {
+            let peer = Some(whole.client.unwrap_or(proxy));
+            return Ok(Met { io, peer });
+        }
+        if more == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
     }
 }
 
@@ -87,7 +144,8 @@ impl Accept for UnixListener {
     type Io = UnixStream;
 
     async fn accept(&mut self) -> io::Result<Opening<UnixStream>> {
-        Ok(Opening::Open(UnixListener::accept(self).await?.0))
+        let (io, _) = UnixListener::accept(self).await?;
+        Ok(Opening::Open(Met { io, peer: None }))
     }
 }
 

@@ -5,7 +5,7 @@ use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
 /// Why a connection was ended by us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Limit {
-    /// Its TLS handshake took too long.
+    /// What comes before HTTP took too long: a PROXY header, a TLS handshake.
     Opening,
     /// Its request's head took too long.
     Head,
@@ -20,7 +20,7 @@ pub struct Connections {
     pub open: Gauge,
     pub refused: Counter,
     pub accept_errors: Counter,
-    /// Ended by what was no HTTP.
+    /// Ended by what was no HTTP, nor what has to come before it.
     pub malformed: Counter,
     opening: Counter,
     head: Counter,
@@ -87,7 +87,7 @@ pub fn describe() {
     );
     describe_counter!(
         "surtidor_connections_malformed_total",
-        "Connections ended by a request that is no HTTP."
+        "Connections ended by what is no HTTP, no TLS where that is spoken, or no PROXY header where one is due."
     );
     describe_counter!(
         "surtidor_accept_errors_total",

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use tokio::task::spawn_local;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
 use super::connection::{Busy, Connection, Open, Stamped, Thread};
-use super::listen::{Accept, Opening};
+use super::listen::{Accept, Met, Opening};
 use super::metrics::Connections;
 use super::seats::Seats;
 use super::stop::Stopping;
@@ -60,11 +61,13 @@ pub struct Face {
 
 /// Serves until it is told to stop, then drains. Runs inside a `LocalSet`.
 ///
-/// The service's future and body must be `Unpin`: `std::future::Ready`, or `Box::pin` and `BoxBody`.
-pub async fn serve<L, S, B>(listener: L, face: Face, service: S, stopping: Stopping)
+/// `service` makes one for each connection, knowing who is at its other end. Its future and body must be `Unpin`:
+/// `std::future::Ready`, or `Box::pin` and `BoxBody`.
+pub async fn serve<L, M, S, B>(listener: L, face: Face, service: M, stopping: Stopping)
 where
     L: Accept,
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible, Future: Unpin> + Clone + 'static,
+    M: Fn(Option<IpAddr>) -> S + Clone + 'static,
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible, Future: Unpin> + 'static,
     B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Unpin + 'static,
 {
     let thread = Thread::new(face.latency.clone());
@@ -74,10 +77,11 @@ where
     sweeper.abort();
 }
 
-async fn accept<L, S, B>(mut listener: L, thread: &Rc<Thread>, face: &Face, service: S, mut stopping: Stopping)
+async fn accept<L, M, S, B>(mut listener: L, thread: &Rc<Thread>, face: &Face, service: M, mut stopping: Stopping)
 where
     L: Accept,
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible, Future: Unpin> + Clone + 'static,
+    M: Fn(Option<IpAddr>) -> S + Clone + 'static,
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible, Future: Unpin> + 'static,
     B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Unpin + 'static,
 {
     loop {
@@ -108,8 +112,9 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     )
 }
 
-fn admit<I, S, B>(opening: Opening<I>, thread: &Rc<Thread>, face: &Face, service: S)
+fn admit<I, M, S, B>(opening: Opening<I>, thread: &Rc<Thread>, face: &Face, service: M)
 where
+    M: Fn(Option<IpAddr>) -> S + 'static,
     I: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + 'static,
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible, Future: Unpin> + 'static,
     B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Unpin + 'static,
@@ -128,15 +133,21 @@ where
         let connection = connection.clone();
         async move {
             let _held = (open, seat, left);
-            let io = match opening {
-                Opening::Open(io) => io,
-                Opening::Later(opening) => match opening.await {
-                    Ok(io) => io,
-                    // Who opens it has counted that.
-                    Err(_) => return,
-                },
+            let opened = match opening {
+                Opening::Open(met) => Ok(met),
+                Opening::Later(opening) => opening.await,
+            };
+            let Met { io, peer } = match opened {
+                Ok(met) => met,
+                Err(error) => {
+                    if error.kind() == io::ErrorKind::InvalidData {
+                        metrics.malformed.increment(1);
+                    }
+                    return;
+                }
             };
             connection.is_open();
+            let service = service(peer);
             let io = Stamped {
                 io: TokioIo::new(io),
                 connection: connection.clone(),

@@ -6,11 +6,11 @@ use std::task::{Context, Poll};
 
 use rustls::HandshakeKind;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::listen::{Accept, Opening};
+use super::listen::{Accept, Met, Opening, Tcp};
 use super::metrics::Handshakes;
 use crate::tls::Server;
 
@@ -20,15 +20,15 @@ const PLAIN: &[u8] =
     This port speaks TLS: use https://.\n";
 
 pub struct Tls {
-    listener: TcpListener,
+    tcp: Tcp,
     acceptor: TlsAcceptor,
     handshakes: Handshakes,
 }
 
 impl Tls {
-    pub fn new(listener: TcpListener, server: &Server, handshakes: Handshakes) -> Tls {
+    pub fn new(tcp: Tcp, server: &Server, handshakes: Handshakes) -> Tls {
         Tls {
-            listener,
+            tcp,
             acceptor: server.config().into(),
             handshakes,
         }
@@ -39,29 +39,34 @@ impl Accept for Tls {
     type Io = Secured;
 
     async fn accept(&mut self) -> io::Result<Opening<Self::Io>> {
-        let opening = Accept::accept(&mut self.listener).await?;
+        let opening = self.tcp.accept().await?;
         let (acceptor, handshakes) = (self.acceptor.clone(), self.handshakes.clone());
         Ok(Opening::Later(Box::pin(async move {
-            let stream = match opening {
-                Opening::Open(stream) => stream,
+            let Met { io, peer } = match opening {
+                Opening::Open(met) => met,
                 Opening::Later(opening) => opening.await?,
             };
-            let stream = shake_hands(stream, &acceptor).await.inspect_err(|error| {
-                handshakes.failed.increment(1);
-                tracing::debug!(%error, "a TLS handshake failed");
+            let io = shake_hands(io, &acceptor).await.inspect_err(|error| {
+                // Who only looks whether somebody listens says nothing.
+                if error.kind() != io::ErrorKind::NotConnected {
+                    handshakes.failed.increment(1);
+                    tracing::debug!(peer = ?peer, %error, "a TLS handshake failed");
+                }
             })?;
-            match stream.get_ref().1.handshake_kind() {
+            match io.get_ref().1.handshake_kind() {
                 Some(HandshakeKind::Resumed) => handshakes.resumed.increment(1),
                 _ => handshakes.full.increment(1),
             }
-            Ok(Secured(stream))
+            Ok(Met { io: Secured(io), peer })
         })))
     }
 }
 
 async fn shake_hands(mut stream: TcpStream, acceptor: &TlsAcceptor) -> io::Result<TlsStream<TcpStream>> {
     let mut first = [0];
-    stream.peek(&mut first).await?;
+    if stream.peek(&mut first).await? == 0 {
+        return Err(io::ErrorKind::NotConnected.into());
+    }
     // A method's first letter; TLS begins with 22.
     if !first[0].is_ascii_uppercase() {
         return acceptor.accept(stream).await;

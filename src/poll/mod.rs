@@ -5,6 +5,7 @@
 //! is handed to whom `app` says.
 
 mod counts;
+mod misses;
 mod service;
 
 use std::io;
@@ -23,18 +24,20 @@ use tokio::time::interval;
 
 use crate::limits;
 use crate::net::body::Whole;
-use crate::net::listen::Accept;
+use crate::net::listen::{Accept, Tcp};
 use crate::net::metrics::{Connections, Handshakes};
 use crate::net::seats::Seats;
 use crate::net::stop::Stopping;
 use crate::net::tls::Tls;
 use crate::net::{self, Face, Limits};
+use crate::peer::Proxies;
 use crate::table::Table;
 use crate::tls::Server;
 
 pub use counts::Counts;
 
 use counts::ThreadCounts;
+use misses::Misses;
 use service::Polls;
 
 /// An answer that is yet to come.
@@ -50,6 +53,10 @@ pub struct Settings {
     pub path: String,
     pub table: Arc<Table>,
     pub seats: Arc<Seats>,
+    /// Who says for whom it asks.
+    pub proxies: Arc<Proxies>,
+    /// Whether it says so before anything else, in a PROXY header.
+    pub proxy_protocol: bool,
     pub elsewhere: Elsewhere,
 }
 
@@ -71,25 +78,25 @@ pub fn start(listeners: Vec<Listener>, settings: Settings, stopping: &Stopping) 
     let counts = Arc::new(Counts::new(listeners.len()));
     let face = Face {
         limits: Limits::idle(limits::POLL_IDLE_TIME),
-        seats: settings.seats,
+        seats: settings.seats.clone(),
         metrics: Connections::new("poll"),
         latency: Some(latency()),
         half_close: false,
     };
     let whole = Arc::new(AtomicBool::new(true));
     // All that can fail is done before the first thread answers.
-    let listeners: Vec<_> = listeners.into_iter().map(prepare).collect::<io::Result<_>>()?;
+    let announcing = settings.proxy_protocol.then(|| settings.proxies.clone());
+    let listeners: Vec<_> = listeners
+        .into_iter()
+        .map(|listener| prepare(listener, announcing.clone()))
+        .collect::<io::Result<_>>()?;
+    let misses = Arc::new(Misses::new());
     let threads = listeners
         .into_iter()
         .zip(counts.threads())
         .enumerate()
         .map(|(i, ((runtime, listener), counts))| {
-            let polls = Polls::new(
-                &settings.path,
-                settings.table.clone(),
-                counts,
-                settings.elsewhere.clone(),
-            );
+            let polls = Polls::new(&settings, counts, misses.clone());
             let (face, stopping) = (face.clone(), stopping.clone());
             let ended = Ended(whole.clone());
             let serve = move || {
@@ -155,15 +162,16 @@ fn latency() -> Histogram {
 
 /// A listener on its runtime.
 enum Ready {
-    Plain(tokio::net::TcpListener),
+    Plain(Tcp),
     Tls(Tls),
 }
 
-fn prepare(listener: Listener) -> io::Result<(Runtime, Ready)> {
+fn prepare(listener: Listener, announcing: Option<Arc<Proxies>>) -> io::Result<(Runtime, Ready)> {
     let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
     let ready = {
         let _context = runtime.enter();
-        let on_runtime = tokio::net::TcpListener::from_std;
+        let on_runtime =
+            |listener| Ok::<_, io::Error>(Tcp::behind(tokio::net::TcpListener::from_std(listener)?, announcing));
         match listener {
             Listener::Plain(listener) => Ready::Plain(on_runtime(listener)?),
             Listener::Tls(listener, server) => {
@@ -176,7 +184,7 @@ fn prepare(listener: Listener) -> io::Result<(Runtime, Ready)> {
 
 async fn serve(listener: impl Accept, face: Face, polls: Polls, stopping: Stopping) {
     let clock = spawn_local(tick(polls.table()));
-    net::serve(listener, face, polls, stopping).await;
+    net::serve(listener, face, move |peer| polls.of(peer), stopping).await;
     clock.abort();
 }
 

@@ -2,46 +2,65 @@
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use hyper::body::{Body, Incoming};
-use hyper::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::service::Service;
 use hyper::{Method, Request, Response, StatusCode};
 
-use super::{Elsewhere, Later, ThreadCounts};
+use super::{Elsewhere, Later, Misses, Settings, ThreadCounts};
 use crate::net::body::Whole;
+use crate::peer::{self, Proxies};
 use crate::table::{Answer, Outcome, Table};
 
 const ORDER_VERSION: HeaderName = HeaderName::from_static("order-version");
 const CLIENT_ID: HeaderName = HeaderName::from_static("client-id");
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// The service of one thread; its connections share it.
+/// The service of one thread, for one connection.
 #[derive(Clone)]
-pub(super) struct Polls(Arc<Shared>);
+pub(super) struct Polls {
+    shared: Arc<Shared>,
+    peer: Option<IpAddr>,
+}
 
 struct Shared {
     path: Box<str>,
     table: Arc<Table>,
     counts: Arc<ThreadCounts>,
     elsewhere: Elsewhere,
+    proxies: Arc<Proxies>,
+    misses: Arc<Misses>,
 }
 
 impl Polls {
-    pub(super) fn new(path: &str, table: Arc<Table>, counts: Arc<ThreadCounts>, elsewhere: Elsewhere) -> Polls {
-        Polls(Arc::new(Shared {
-            path: path.into(),
-            table,
+    pub(super) fn new(settings: &Settings, counts: Arc<ThreadCounts>, misses: Arc<Misses>) -> Polls {
+        let shared = Arc::new(Shared {
+            path: settings.path.as_str().into(),
+            table: settings.table.clone(),
             counts,
-            elsewhere,
-        }))
+            elsewhere: settings.elsewhere.clone(),
+            proxies: settings.proxies.clone(),
+            misses,
+        });
+        Polls { shared, peer: None }
+    }
+
+    /// For a connection of this one.
+    pub(super) fn of(&self, peer: Option<IpAddr>) -> Polls {
+        Polls {
+            shared: self.shared.clone(),
+            peer,
+        }
     }
 
     pub(super) fn table(&self) -> Arc<Table> {
-        self.0.table.clone()
+        self.shared.table.clone()
     }
 
     #[inline]
@@ -53,7 +72,27 @@ impl Polls {
             let body = br#"{"error":{"type":"invalid","message":"A poll has no body."}}"#;
             refusal(StatusCode::BAD_REQUEST, body, Outcome::Body)
         } else {
-            self.0.table.answer(request.uri().query().unwrap_or_default())
+            match self.shared.table.answer(request.uri().query().unwrap_or_default()) {
+                miss if miss.outcome == Outcome::Invalid => self.missed(request, miss),
+                hit => hit,
+            }
+        }
+    }
+
+    /// Only here it matters who asks.
+    #[cold]
+    fn missed(&self, request: &Request<Incoming>, miss: Answer) -> Answer {
+        let Some(peer) = self.peer else { return miss };
+        let Shared { proxies, misses, .. } = &*self.shared;
+        let forwarded = request.headers().get_all(FORWARDED_FOR).iter();
+        let client = peer::behind(proxies, peer, forwarded.map(HeaderValue::as_bytes));
+        match misses.is_too_many(client) {
+            true => Answer {
+                status: StatusCode::TOO_MANY_REQUESTS,
+                outcome: Outcome::Limited,
+                ..miss
+            },
+            false => miss,
         }
     }
 }
@@ -76,15 +115,15 @@ impl Service<Request<Incoming>> for Polls {
     #[inline]
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let path = request.uri().path();
-        let answer = if path == &*self.0.path {
+        let answer = if path == &*self.shared.path {
             self.answer(&request)
-        } else if let Some(other) = (self.0.elsewhere)(path) {
+        } else if let Some(other) = (self.shared.elsewhere)(path) {
             return Answering::Later(other(request));
         } else {
             let body = br#"{"error":{"type":"not_found"}}"#;
             refusal(StatusCode::NOT_FOUND, body, Outcome::NotFound)
         };
-        self.0.counts.count(answer.outcome);
+        self.shared.counts.count(answer.outcome);
         // hyper keeps the reply's header map for the connection's next request: so no poll makes one.
         let mut headers = request.into_parts().0.headers;
         headers.clear();
@@ -131,6 +170,9 @@ fn fill(headers: &mut HeaderMap, answer: &Answer) {
         // Where one request ends and the next begins may be in doubt.
         Outcome::Body => {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        Outcome::Limited => {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
         _ => {}
     }

@@ -36,6 +36,8 @@ impl Station {
             path: "/pay-mp".into(),
             table,
             seats: Seats::new(100),
+            proxies: Arc::default(),
+            proxy_protocol: false,
             elsewhere: Arc::new(elsewhere),
         };
         let running = start(listeners, settings, &stopping).expect("threads");

@@ -21,6 +21,7 @@ use super::simulator::Simulator;
 use super::{Job, api, control};
 use crate::limits;
 use crate::net::body::{BodyError, read_body};
+use crate::net::listen::Tcp;
 use crate::net::metrics::Connections;
 use crate::net::seats::Seats;
 use crate::net::stop::Stopping;
@@ -95,7 +96,7 @@ pub fn run(
             half_close: true,
         };
         match tokio::net::TcpListener::from_std(listener) {
-            Ok(listener) => serve(listener, face, Answering(sim), stopping).await,
+            Ok(listener) => serve(Tcp::new(listener), face, move |_| Answering(sim.clone()), stopping).await,
             Err(error) => tracing::error!(%error, "the sandbox is not served"),
         }
         working.abort();
@@ -108,7 +109,6 @@ async fn work(sim: Rc<Simulator>, mut jobs: mpsc::Receiver<Job>) {
     }
 }
 
-#[derive(Clone)]
 struct Answering(Rc<Simulator>);
 
 impl Service<Request<Incoming>> for Answering {

@@ -19,7 +19,7 @@ mod extras;
 
 use extras::{DocumentedTax, Points, TaxVersion2};
 
-/// How a poll was answered, for the counters. The last three never come from the table.
+/// How a poll was answered, for the counters. The last four never come from the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     Order,
@@ -27,18 +27,21 @@ pub enum Outcome {
     InProcess,
     Timeout,
     Invalid,
+    /// As invalid, and one of too many.
+    Limited,
     NotFound,
     MethodNotAllowed,
     Body,
 }
 
 impl Outcome {
-    pub const ALL: [Outcome; 8] = [
+    pub const ALL: [Outcome; 9] = [
         Outcome::Order,
         Outcome::Unavailable,
         Outcome::InProcess,
         Outcome::Timeout,
         Outcome::Invalid,
+        Outcome::Limited,
         Outcome::NotFound,
         Outcome::MethodNotAllowed,
         Outcome::Body,
@@ -51,6 +54,7 @@ impl Outcome {
             Outcome::InProcess => "in_process",
             Outcome::Timeout => "timeout",
             Outcome::Invalid => "invalid",
+            Outcome::Limited => "limited",
             Outcome::NotFound => "not_found",
             Outcome::MethodNotAllowed => "method_not_allowed",
             Outcome::Body => "body",

@@ -26,6 +26,7 @@ mod poll;
 mod problems;
 mod process;
 mod provision;
+mod proxies;
 mod readme;
 mod sandbox;
 mod secured;

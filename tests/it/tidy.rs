@@ -8,26 +8,27 @@ use std::path::{Path, PathBuf};
 
 /// Each room, the rooms that it may use, and why where the reason is not plain from the design.
 #[rustfmt::skip]
-const ARROWS: [(&str, &str, &str); 27] = [
+const ARROWS: [(&str, &str, &str); 28] = [
     ("limits",    "", "numbers only"),
     ("domain",    "limits", "the rules must run a million times in a test"),
     ("seal",      "domain limits", "pure, but for HMAC"),
+    ("peer",      "limits", "addresses and what proxies say: pure"),
     ("tls",       "limits", "certificates and sessions: no file, no socket"),
     ("clock",     "domain", "it tells the time as the domain writes it"),
-    ("config",    "domain limits tls", "tls, so that whoever checks the configuration checks certificates, too"),
+    ("config",    "domain limits peer tls", "tls, so that whoever checks the configuration checks certificates, too"),
     ("log",       "domain limits seal", "seal for its key, which the log keeps"),
     ("mercadopago", "config domain limits", "no face, no log: who asks decides what an answer means"),
     ("table",     "domain limits seal", "neither engine nor log: a poll has nothing to wait for"),
     ("feed",      "clock domain limits log", ""),
     ("engine",    "clock config domain feed limits log table", "no face: a command is the same however it came"),
     ("tracker",   "clock config domain engine feed limits log mercadopago", "no face: it submits commands like any other"),
-    ("net",       "limits tls", "faces share it, so it knows none of them"),
+    ("net",       "limits peer tls", "faces share it, so it knows none of them"),
     ("telemetry", "limits", "it sets up; what is counted stands where it happens"),
     ("link",      "clock config domain engine limits mercadopago net", "net for the word to stop; it puts tokens in place, and knows no order"),
     ("admin",     "limits net telemetry", "app hands it what to ask, as functions"),
     ("control",   "clock config domain engine feed limits log net seal telemetry", "log for what is read; only the engine writes"),
     ("notify",    "config domain engine limits link mercadopago net seal telemetry", "not poll, which hands it what is not a poll through app"),
-    ("poll",      "limits net table telemetry tls", "a poll has nothing to wait for"),
+    ("poll",      "limits net peer table telemetry tls", "a poll has nothing to wait for"),
     ("sandbox",   "clock limits net", "a simulated Mercado Pago: our own client and rules must not be mirrored in it"),
     ("qr",        "limits", "a text or a picture becomes modules, and modules pictures"),
     ("app",       "admin clock config control domain engine feed limits link log mercadopago net notify poll seal table telemetry tls tracker", "builds all"),

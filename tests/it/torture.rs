@@ -1,7 +1,6 @@
 //! Requests as nobody should send them. Each is answered as `tests/wire/torture.txt` lists it, and nobody else notices.
 
 mod case;
-mod proxy;
 
 use std::fs;
 use std::io::{self, Read, Write};
@@ -13,11 +12,13 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::{JoinHandle, spawn};
 use std::time::{Duration, Instant};
 
+use rustls::version::{TLS12, TLS13};
 use tempfile::TempDir;
 
 use crate::support::process::{Client, Server, WAIT, config, folder_in_memory, on, poll, register, told};
+use crate::support::proxy::{self, Proxy};
+use crate::support::tls::{self, Authority};
 use case::{Case, Face, Sent};
-use proxy::Proxy;
 
 /// An answer that took longer was held up by somebody else's nonsense; a machine with much to do needs far less.
 const IN_TIME: Duration = Duration::from_secs(3);
@@ -30,8 +31,12 @@ const NOTHING: Sent = Sent {
 
 /// The poll URL's connections are all on one thread, so that whoever holds it up is noticed.
 fn server() -> (TempDir, Server) {
+    served_with("")
+}
+
+fn served_with(more: &str) -> (TempDir, Server) {
     let folder = folder_in_memory();
-    let text = config(folder.path()).replace("threads = 2", "threads = 1");
+    let text = config(folder.path()).replace("threads = 2", "threads = 1") + more;
     fs::write(folder.path().join("surtidor.toml"), text).expect("the folder is ours");
     let server = on(folder.path()).start();
     let mut client = server.controller();
@@ -75,6 +80,27 @@ fn each_is_answered_as_listed_and_nobody_notices() {
                 ends: false,
             };
             assert_eq!(connect().tell(&alone, face), "open", "after {:?}", case.name);
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+    neighbour.has_noticed_nothing();
+    is_well(server);
+}
+
+#[test]
+fn each_is_answered_alike_by_tls() {
+    let (authority, files) = (Authority::new(), folder_in_memory());
+    let files = authority.certify(files.path(), 2090);
+    let (_folder, server) = served_with(&format!("[poll.tls]\nlisten = \"127.0.0.1:0\"\n{files}"));
+    let (address, trusted) = (server.secured["polls"], authority.trusted(&[&TLS13, &TLS12]));
+    let connect = || Line::Tls(Box::new(tls::connect(address, &trusted).expect("it listens")));
+    let neighbour = Neighbour::of(tls::client(address, &trusted).expect("it listens"));
+    let mut wrong = Vec::new();
+    for (column, face) in [Face::Poll, Face::Notify].into_iter().enumerate() {
+        for case in case::all() {
+            let told = connect().tell(&case.sent(face), face);
+            note(&mut wrong, &case, column, &told);
+            assert_eq!(connect().tell(&NOTHING, face), "open", "after {:?}", case.name);
         }
     }
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
@@ -181,6 +207,7 @@ fn a_request_may_come_in_any_two_parts() {
 enum Line {
     Tcp(TcpStream),
     Unix(UnixStream),
+    Tls(Box<tls::Stream>),
 }
 
 impl Line {
@@ -198,9 +225,13 @@ impl Line {
         }
         self.send(&bytes);
         if sent.ends {
-            let _ = match &self {
+            let _ = match &mut self {
                 Line::Tcp(stream) => stream.shutdown(Shutdown::Write),
                 Line::Unix(stream) => stream.shutdown(Shutdown::Write),
+                Line::Tls(stream) => {
+                    stream.conn.send_close_notify();
+                    stream.flush()
+                }
             };
         }
         let mut received = Vec::new();
@@ -222,6 +253,7 @@ impl Line {
                 let _ = stream.set_read_timeout(Some(WAIT));
                 stream.write_all(bytes)
             }
+            Line::Tls(stream) => stream.write_all(bytes),
         };
     }
 
@@ -245,6 +277,7 @@ impl Read for Line {
         match self {
             Line::Tcp(stream) => stream.read(bytes),
             Line::Unix(stream) => stream.read(bytes),
+            Line::Tls(stream) => stream.read(bytes),
         }
     }
 }

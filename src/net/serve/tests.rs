@@ -96,7 +96,7 @@ impl House {
             latency: None,
             half_close: false,
         };
-        let serving = spawn_local(serve(Pipes(accepted), face, service, stopping));
+        let serving = spawn_local(serve(Pipes(accepted), face, move |_| service.clone(), stopping));
         House {
             pipes,
             stop,
@@ -114,7 +114,10 @@ impl House {
 
     async fn connect_with(&self, buffer: usize) -> DuplexStream {
         let (ours, theirs) = duplex(buffer);
-        self.pipes.send(Ok(Opening::Open(theirs))).await.expect("it is served");
+        self.pipes
+            .send(Ok(Opening::Open(Met { io: theirs, peer: None })))
+            .await
+            .expect("it is served");
         ours
     }
 
@@ -123,7 +126,7 @@ impl House {
         let (ours, mut theirs) = duplex(1024);
         let opening = Opening::Later(Box::pin(async move {
             theirs.read_exact(&mut vec![0; bytes]).await?;
-            Ok(theirs)
+            Ok(Met { io: theirs, peer: None })
         }));
         self.pipes.send(Ok(opening)).await.expect("it is served");
         ours

@@ -10,6 +10,7 @@ pub mod log;
 pub mod market;
 pub mod merchant;
 pub mod process;
+pub mod proxy;
 pub mod station;
 pub mod tls;
 

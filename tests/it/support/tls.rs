@@ -62,7 +62,7 @@ impl Authority {
             .expect("ring has them")
             .with_root_certificates(roots)
             .with_no_client_auth();
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Arc::new(config)
     }
 }
@@ -76,7 +76,11 @@ pub fn write_key(file: &Path, key: &str) {
 
 /// Once hands are shaken.
 pub fn connect(address: SocketAddr, config: &Arc<ClientConfig>) -> io::Result<Stream> {
-    let stream = TcpStream::connect_timeout(&address, WAIT)?;
+    over(TcpStream::connect_timeout(&address, WAIT)?, config)
+}
+
+/// The same on a connection that is there.
+pub fn over(stream: TcpStream, config: &Arc<ClientConfig>) -> io::Result<Stream> {
     stream.set_read_timeout(Some(WAIT))?;
     stream.set_write_timeout(Some(WAIT))?;
     let name = NAME.try_into().expect("a name");
