@@ -1,7 +1,7 @@
 //! Builds everything from a configuration, starts the threads, and stops them in order.
 //!
-//! Threads: one for each poll listener; one for the control and admin faces and all that happens by itself; the log's
-//! writer and its reader.
+//! Threads: one for each poll listener; one for the control and admin faces and all that happens by itself; one that
+//! speaks with Mercado Pago; the log's writer and its reader.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -22,7 +22,7 @@ use crate::clock::Clock;
 use crate::config::{self, Config, Secret};
 use crate::control::{self, BindError, Control};
 use crate::domain::id::AccountId;
-use crate::engine::{self, Accounts, Condition, Engine, Parts, Writer};
+use crate::engine::{self, Accounts, Condition, Engine, Expiring, Parts, Writer};
 use crate::limits;
 use crate::link::{self, Bell, Keeper, Reloads, StoreError};
 use crate::log::{Log, LogError, OpenError};
@@ -41,8 +41,10 @@ use crate::telemetry::Metrics;
 use crate::tls;
 use crate::tracker::{self, Tracker};
 
+mod outward;
 mod secured;
 
+use outward::{Hold, Outward};
 use secured::Secured;
 
 /// Why the server did not start.
@@ -124,14 +126,15 @@ pub struct App {
     stop: Stop,
     poll: poll::Running,
     shared: JoinHandle<()>,
+    outward: JoinHandle<()>,
     writer: Writer,
 }
 
 /// What the shared thread serves once the views are rebuilt.
 struct Faces {
     engine: Engine,
-    tracker: Tracker,
-    keeper: Keeper,
+    outward: Hold,
+    expiring: mpsc::Sender<Expiring>,
     rings: mpsc::Receiver<Ring>,
     clock: Clock,
     settings: control::Settings,
@@ -246,15 +249,23 @@ impl App {
         };
         let poll = poll::start(listeners, settings, &stopping)?;
         let calls_per_second = Arc::new(AtomicU32::new(config.mercadopago.calls_per_second));
-        let faces = Faces {
-            tracker: Tracker {
-                engine: engine.clone(),
-                accounts: accounts.clone(),
-                client,
-                clock: clock.clone(),
-                calls_per_second: calls_per_second.clone(),
-            },
+        let (expiring, expired) = mpsc::channel(limits::EXPIRING);
+        let tracker = Tracker {
+            engine: engine.clone(),
+            accounts: accounts.clone(),
+            client,
+            clock: clock.clone(),
+            calls_per_second: calls_per_second.clone(),
+        };
+        let parts = Outward {
+            tracker,
             keeper,
+            expiring: expired,
+        };
+        let (outward, hold) = outward::start(parts, metrics, stopping.clone())?;
+        let faces = Faces {
+            outward: hold,
+            expiring,
             probe: probe(&engine, clock.clone(), accounts.clone(), poll.counts(), poll.watch()),
             settings: control::Settings {
                 accounts: accounts.clone(),
@@ -290,6 +301,7 @@ impl App {
             stop,
             poll,
             shared,
+            outward,
             writer,
         })
     }
@@ -330,10 +342,11 @@ impl App {
         let polls = self.poll.join();
         // The shared thread ends the writer, after the last command.
         let shared = self.shared.join().is_ok();
+        let outward = self.outward.join().is_ok();
         // With it goes the log's reader.
         drop(self.engine);
         let writer = self.writer.join();
-        polls && shared && writer
+        polls && shared && outward && writer
     }
 }
 
@@ -495,8 +508,8 @@ async fn serve_shared(metrics: &Metrics, admin: TcpListener, begin: oneshot::Rec
 async fn serve_control(faces: Faces, probe: &OnceLock<Probe>, stopping: Stopping) {
     let Faces {
         engine,
-        tracker,
-        keeper,
+        outward,
+        expiring,
         mut rings,
         clock,
         settings,
@@ -506,13 +519,10 @@ async fn serve_control(faces: Faces, probe: &OnceLock<Probe>, stopping: Stopping
         token,
         probe: told,
     } = faces;
-    let (expiring, expired) = mpsc::channel(limits::EXPIRING);
     let by_itself = spawn_local({
         let engine = engine.clone();
         async move { tokio::join!(engine.run(&mut rings, &expiring, &clock), engine.watch_space()) }
     });
-    let tracking = spawn_local(tracker.run(expired));
-    let linking = spawn_local(keeper.run(stopping.clone()));
     let (shared, settings) = (Rc::new(engine.clone()), Rc::new(settings));
     let control = || face("control", limits::CONTROL_IDLE_TIME, limits::CONTROL_CONNECTIONS);
     // Whoever can reach a port can open connections to it, token or not: that must not take the socket's places.
@@ -544,9 +554,7 @@ async fn serve_control(faces: Faces, probe: &OnceLock<Probe>, stopping: Stopping
     };
     tokio::join!(unix, tcp, tls);
     by_itself.abort();
-    tracking.abort();
-    // It ends by itself, and a panic in it was told by then.
-    let _ = linking.await;
+    outward.release().await;
     engine.stop().await;
 }
 
