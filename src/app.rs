@@ -526,7 +526,8 @@ async fn serve_control(faces: Faces, probe: &OnceLock<Probe>, stopping: Stopping
     let (shared, settings) = (Rc::new(engine.clone()), Rc::new(settings));
     let control = || face("control", limits::CONTROL_IDLE_TIME, limits::CONTROL_CONNECTIONS);
     // Whoever can reach a port can open connections to it, token or not: that must not take the socket's places.
-    let (local, network) = (control(), control());
+    let (local, mut network) = (control(), control());
+    network.limits.first = limits::CONTROL_FIRST_TIME;
     let _ = probe.set(told);
     let unix = async {
         match tokio::net::UnixListener::from_std(socket) {

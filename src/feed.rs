@@ -32,14 +32,22 @@ pub enum News {
 pub struct Feed {
     reader: Reader,
     all: broadcast::Sender<News>,
-    /// Who follows one POS hears of no other: thousands of controllers would else wake for each other's events.
-    one: DashMap<PosId, broadcast::Sender<News>>,
+    /// Who follows some POS hears of no other: thousands of controllers would else wake for each other's events. Each POS
+    /// has the groups that it is in.
+    some: DashMap<PosId, Vec<Group>>,
     /// The newest entry that has been told.
     head: AtomicU64,
     /// How far each follower has read, for the lag that an operator watches; one that waits for news has read it all.
     followers: DashMap<u64, Arc<AtomicU64>>,
     next_follower: AtomicU64,
     unfetched: Unfetched,
+}
+
+/// Followers of the same POS, most often of one.
+#[derive(Debug, Clone)]
+struct Group {
+    names: Arc<[PosId]>,
+    news: broadcast::Sender<News>,
 }
 
 /// The position of a follower that waits: of a quiet POS nothing may come for days.
@@ -68,7 +76,7 @@ impl Feed {
         Feed {
             reader,
             all: broadcast::Sender::new(limits::FEED_ALL),
-            one: DashMap::new(),
+            some: DashMap::new(),
             head: AtomicU64::new(head),
             followers: DashMap::new(),
             next_follower: AtomicU64::new(0),
@@ -90,8 +98,10 @@ impl Feed {
 
     fn tell(&self, pos: &PosId, news: News) {
         // That nobody listens is no error.
-        if let Some(one) = self.one.get(pos) {
-            let _ = one.send(news.clone());
+        if let Some(groups) = self.some.get(pos) {
+            for group in groups.iter() {
+                let _ = group.news.send(news.clone());
+            }
         }
         let _ = self.all.send(news);
     }
@@ -118,15 +128,40 @@ impl Feed {
         self.unfetched.waiting(now)
     }
 
+    /// Joins the group of these POS, or begins it.
+    fn listen(&self, names: &Arc<[PosId]>) -> broadcast::Receiver<News> {
+        let first = names.first().and_then(|first| self.some.get(first));
+        let found = first.and_then(|groups| groups.iter().find(|group| group.names == *names).cloned());
+        let group = found.unwrap_or_else(|| Group {
+            names: names.clone(),
+            news: broadcast::Sender::new(limits::FEED_POS),
+        });
+        // Before it is looked whether all of its POS have it: from now on it is not forgotten.
+        let listener = group.news.subscribe();
+        for pos in names.iter() {
+            let mut groups = self.some.entry(pos.clone()).or_default();
+            if !groups.iter().any(|known| known.news.same_channel(&group.news)) {
+                groups.push(group.clone());
+            }
+        }
+        listener
+    }
+
+    /// Takes off groups to which nobody listens any more.
+    fn forget(&self, names: &[PosId]) {
+        for pos in names {
+            self.some.remove_if_mut(pos, |_, groups| {
+                groups.retain(|group| group.news.receiver_count() > 0);
+                groups.is_empty()
+            });
+        }
+    }
+
     pub async fn follow(self: &Arc<Self>, scope: Scope, after: After) -> Result<Follower, FollowError> {
         // Listening begins before the log is read, so that nothing falls between.
-        let listener = match one_of(&scope) {
-            Some(pos) => self
-                .one
-                .entry(pos.clone())
-                .or_insert_with(|| broadcast::Sender::new(limits::FEED_POS))
-                .subscribe(),
-            None => self.all.subscribe(),
+        let listener = match &scope {
+            Scope::Of(names) => self.listen(names),
+            Scope::All => self.all.subscribe(),
         };
         let head = self.head.load(Ordering::Acquire);
         let (read_to, skip) = match after {
@@ -284,11 +319,10 @@ impl Follower {
         self.listener.as_mut().expect("taken only by drop")
     }
 
-    /// Who follows several POS hears of all, in their order, and tells its own.
     fn is_news(&self, news: &News) -> bool {
         match news {
-            News::Entry(entry) => entry.seq > self.read_to && self.scope.has(&entry.pos),
-            News::Scanned { pos, .. } => self.scope.has(pos),
+            News::Entry(entry) => entry.seq > self.read_to,
+            News::Scanned { .. } => true,
         }
     }
 
@@ -301,19 +335,12 @@ impl Follower {
     }
 }
 
-fn one_of(scope: &Scope) -> Option<&PosId> {
-    match scope {
-        Scope::Of(names) => names.first().filter(|_| names.len() == 1),
-        Scope::All => None,
-    }
-}
-
 impl Drop for Follower {
     fn drop(&mut self) {
         self.feed.followers.remove(&self.id);
         self.listener = None;
-        if let Some(pos) = one_of(&self.scope) {
-            self.feed.one.remove_if(pos, |_, sender| sender.receiver_count() == 0);
+        if let Scope::Of(names) = &self.scope {
+            self.feed.forget(names);
         }
     }
 }

@@ -148,6 +148,8 @@ pub const HEAD_TIME: Duration = Duration::from_secs(5);
 pub const POLL_IDLE_TIME: Duration = Duration::from_secs(75);
 /// Controllers keep one connection for hours; closing it under them would only make races.
 pub const CONTROL_IDLE_TIME: Duration = Duration::from_secs(3600);
+/// Over a network, one that has asked nothing yet has shown no token either: it keeps no place for an hour.
+pub const CONTROL_FIRST_TIME: Duration = Duration::from_secs(10);
 pub const ADMIN_IDLE_TIME: Duration = Duration::from_secs(75);
 /// A client that accepts no byte for this long is cut off.
 pub const WRITE_TIME: Duration = Duration::from_secs(10);
@@ -174,6 +176,7 @@ pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub const LATENCY_SAMPLE: u32 = 64;
 /// Open connections: `poll.connections` of the configuration, shared by the poll threads. 11 KiB each.
 pub const POLL_CONNECTIONS: usize = 12_000;
+/// As many on the Unix socket as over TCP and TLS together.
 pub const CONTROL_CONNECTIONS: usize = 4_096;
 pub const ADMIN_CONNECTIONS: usize = 64;
 /// After a signal: requests in flight may finish.

@@ -133,7 +133,7 @@ fn welcome(screen: &mut Screen<'_>, addresses: &Addresses, path: &str, keys: &[S
         addresses
             .control_tls
             .iter()
-            .map(|address| format!("  control  https://{address} (with the token)")),
+            .map(|address| format!("  control  https://{address} (with a token)")),
     );
     lines.push(format!("  admin    http://{}/metrics", addresses.admin));
     lines.extend([

@@ -210,6 +210,12 @@ fn refuse(problem: Problem) -> Response<Content> {
     if let Some((name, value)) = problem.header {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
     }
+    if problem.status == StatusCode::UNAUTHORIZED {
+        // Whoever is let in nowhere keeps no connection.
+        response
+            .headers_mut()
+            .insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     response
 }
 

@@ -134,3 +134,47 @@ async fn who_waits_for_a_quiet_pos_is_not_behind() {
     drop(idle);
     assert_eq!(feed.lag(), 0);
 }
+
+/// Each hears of its own, once and in order, whoever else follows the same; and nobody is woken for others.
+#[tokio::test]
+async fn who_follows_some_hears_of_no_other() {
+    let (_folder, log) = trimmed();
+    let feed = Arc::new(Feed::new(log.reader().expect("a reader"), 6));
+    let of = |names: &str| {
+        Scope::of(
+            names
+                .chars()
+                .map(|name| PosId::parse(&name.to_string()).expect("a name")),
+        )
+    };
+    let mut followers = Vec::new();
+    for names in ["A", "AB", "BC", "AB", "A"] {
+        followers.push((names, feed.follow(of(names), After::Now).await.expect("from now on")));
+    }
+    for (seq, name) in (7..).zip("ABCABD".chars()) {
+        let pos = PosId::parse(&name.to_string()).expect("a name");
+        feed.publish(Happening {
+            pos,
+            ..entry(seq).into()
+        });
+    }
+    for (names, follower) in &mut followers {
+        let expected: Vec<u64> = (7..)
+            .zip("ABCABD".chars())
+            .filter(|(_, name)| names.contains(*name))
+            .map(|(seq, _)| seq)
+            .collect();
+        let waiting = follower.listener().len();
+        assert_eq!(waiting, expected.len(), "{names} is woken for its own only");
+        let mut told = Vec::new();
+        while let Some(News::Entry(entry)) = follower.ready().await.expect("readable") {
+            told.push(entry.seq);
+        }
+        assert_eq!(told, expected, "{names}");
+    }
+    assert_eq!(feed.some.len(), 3, "A, B and C are followed");
+    followers.retain(|(names, _)| *names == "BC");
+    assert_eq!(feed.some.len(), 2);
+    followers.clear();
+    assert!(feed.some.is_empty(), "nothing is left of those who went");
+}

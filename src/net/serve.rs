@@ -31,6 +31,8 @@ use crate::limits;
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     pub head: Duration,
+    /// Until it asks for the first time.
+    pub first: Duration,
     pub idle: Duration,
     pub write: Duration,
 }
@@ -40,6 +42,7 @@ impl Limits {
     pub const fn idle(idle: Duration) -> Limits {
         Limits {
             head: limits::HEAD_TIME,
+            first: idle,
             idle,
             write: limits::WRITE_TIME,
         }

@@ -331,6 +331,8 @@ fn controllers_come_by_tls_with_the_token() {
     let address = SocketAddr::from(([127, 0, 0, 1], house.server.secured["control"].port()));
     let mut controller = client(address, &house.trusted()).expect("it listens");
     controller.get("/v1/pos/PUMP1").expect("it runs").expect(401);
+    assert!(controller.is_closed(), "whoever is let in nowhere keeps no connection");
+    let mut controller = client(address, &house.trusted()).expect("it listens");
     let ask = format!("GET /v1/pos/PUMP1 HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {TOKEN}\r\n\r\n");
     controller.send(&ask).expect("it runs");
     let pos = controller.reply().expect("it runs").expect(200).json();

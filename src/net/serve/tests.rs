@@ -88,7 +88,10 @@ impl House {
                 Box::pin(answer(request, slow.clone(), arrival.clone()))
             }))
         };
-        let limits = Limits::idle(Duration::from_secs(75));
+        let limits = Limits {
+            first: Duration::from_secs(20),
+            ..Limits::idle(Duration::from_secs(75))
+        };
         let face = Face {
             limits,
             seats: seats.clone(),
@@ -178,7 +181,7 @@ async fn a_fresh_connection_may_be_idle_for_its_time() {
         let mut pipe = house.connect().await;
         assert_eq!(rest(&mut pipe).await, "");
         assert!(
-            is_near(begun.elapsed(), Duration::from_secs(75)),
+            is_near(begun.elapsed(), Duration::from_secs(20)),
             "{:?}",
             begun.elapsed()
         );
@@ -236,8 +239,8 @@ async fn each_reply_begins_the_idle_time_anew() {
     local!(async {
         let house = House::open(10);
         let mut pipe = house.connect().await;
-        for _ in 0..3 {
-            sleep(Duration::from_secs(70)).await;
+        for pause in [19, 70, 70] {
+            sleep(Duration::from_secs(pause)).await;
             ask(&mut pipe, "/").await;
             reply(&mut pipe).await;
         }
