@@ -92,12 +92,15 @@ struct Options {
         help_heading = "Server"
     )]
     socket: Option<PathBuf>,
-    /// The server's loopback address instead, such as http://127.0.0.1:8081
+    /// The server's address instead, such as http://127.0.0.1:8081 or https://pay.example.com:8443
     #[arg(long, global = true, value_name = "URL", help_heading = "Server")]
     url: Option<String>,
     /// The file with the token that goes with --url
     #[arg(long, global = true, value_name = "FILE", help_heading = "Server")]
     token_file: Option<PathBuf>,
+    /// The authority that certifies an https:// server, in PEM form [default: the public ones]
+    #[arg(long, global = true, value_name = "FILE", requires = "url", help_heading = "Server")]
+    ca: Option<PathBuf>,
     /// Print the server's JSON, one document a line
     #[arg(long, global = true)]
     json: bool,
@@ -119,9 +122,12 @@ impl Options {
                 "--url needs --token-file FILE: the server asks for its token there".into(),
             ));
         };
-        let token = std::fs::read_to_string(file);
-        let token = token.map_err(|error| Failure::Usage(format!("cannot read {}: {error}", file.display())))?;
-        Ok(Place::tcp(url, &token)?)
+        let read = |file: &PathBuf| {
+            let text = std::fs::read_to_string(file);
+            text.map_err(|error| Failure::Usage(format!("cannot read {}: {error}", file.display())))
+        };
+        let authorities = self.ca.as_ref().map(read).transpose()?;
+        Ok(Place::tcp(url, &read(file)?, authorities.as_deref())?)
     }
 
     /// Opens a session and runs `work` with it to its end.

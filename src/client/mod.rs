@@ -1,7 +1,8 @@
-//! A small HTTP/1.1 client for the control socket, or its loopback TCP twin: the command line's, and the demo's machines'.
+//! A small HTTP/1.1 client for the control socket, or its twins over TCP and TLS: the command line's, and the demo's machines'.
 //! It never retries by itself: only who asked knows whether asking twice is harmless. Nothing of the server lives here.
 
 mod problem;
+mod secured;
 pub mod sse;
 
 use std::path::PathBuf;
@@ -24,6 +25,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
 pub use problem::Problem;
+use secured::Trust;
 
 use crate::domain::id::IdempotencyKey;
 use crate::limits;
@@ -60,18 +62,28 @@ pub enum Place {
     Tcp {
         authority: String,
         bearer: HeaderValue,
+        /// None: no TLS.
+        trust: Option<Trust>,
     },
 }
 
 impl Place {
-    /// `url` is the one of `--url`, `token` the content of the token file.
-    pub fn tcp(url: &str, token: &str) -> Result<Place, Error> {
-        let authority = url.strip_prefix("http://").map(|rest| rest.trim_end_matches('/'));
-        let port = authority
-            .and_then(|authority| authority.rsplit_once(':'))
-            .map(|(_, port)| port.parse::<u16>());
-        let (Some(authority), Some(Ok(_))) = (authority, port) else {
-            return Err(Error::Unasked(format!("`{url}` is not like http://127.0.0.1:8081")));
+    /// `url` is the one of `--url`, `token` the content of the token file, `authorities` that of the file of `--ca`.
+    pub fn tcp(url: &str, token: &str, authorities: Option<&str>) -> Result<Place, Error> {
+        let parts = url.split_once("://").and_then(|(scheme, rest)| {
+            let authority = rest.trim_end_matches('/');
+            let (host, port) = authority.rsplit_once(':')?;
+            port.parse::<u16>().ok()?;
+            Some((scheme, authority, host))
+        });
+        let Some((scheme @ ("http" | "https"), authority, host)) = parts else {
+            let like = "http://127.0.0.1:8081 or https://pay.example.com:8443";
+            return Err(Error::Unasked(format!("`{url}` is not like {like}")));
+        };
+        let trust = match (scheme, authorities) {
+            ("https", authorities) => Some(Trust::new(host, authorities).map_err(Error::Unasked)?),
+            (_, Some(_)) => return Err(Error::Unasked(format!("--ca is of no use with {url}: it is not https"))),
+            (_, None) => None,
         };
         let bearer = HeaderValue::from_str(&format!("Bearer {}", token.trim()));
         let mut bearer = bearer.map_err(|_| Error::Unasked("the token is not one line of plain text".into()))?;
@@ -79,13 +91,17 @@ impl Place {
         Ok(Place::Tcp {
             authority: authority.into(),
             bearer,
+            trust,
         })
     }
 
     fn unreachable(&self, why: impl Into<String>) -> Error {
         let server = match self {
             Place::Socket(path) => format!("the control socket {}", path.display()),
-            Place::Tcp { authority, .. } => format!("http://{authority}"),
+            Place::Tcp { authority, trust, .. } => match trust {
+                Some(_) => format!("https://{authority}"),
+                None => format!("http://{authority}"),
+            },
         };
         Error::Unreachable {
             server,
@@ -198,7 +214,7 @@ impl Session {
         }
         request = match &*self.place {
             Place::Socket(_) => request.header(HOST, "surtidor"),
-            Place::Tcp { authority, bearer } => request.header(HOST, authority).header(AUTHORIZATION, bearer),
+            Place::Tcp { authority, bearer, .. } => request.header(HOST, authority).header(AUTHORIZATION, bearer),
         };
         let request = request
             .body(Full::from(body))
@@ -214,7 +230,13 @@ async fn dial(place: &Place) -> Result<SendRequest<Full<Bytes>>, Error> {
     let connect = async {
         match place {
             Place::Socket(path) => shake(UnixStream::connect(path).await?).await,
-            Place::Tcp { authority, .. } => shake(TcpStream::connect(authority).await?).await,
+            Place::Tcp { authority, trust, .. } => {
+                let stream = TcpStream::connect(authority).await?;
+                match trust {
+                    Some(trust) => shake(trust.secure(stream).await?).await,
+                    None => shake(stream).await,
+                }
+            }
         }
     };
     let opened = timeout(limits::CLIENT_TIME, connect)
@@ -335,26 +357,38 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_url_is_loopback_http_with_a_port() {
-        assert!(
-            matches!(Place::tcp("http://127.0.0.1:8081/", "t"), Ok(Place::Tcp { authority, .. }) if authority == "127.0.0.1:8081")
-        );
+    fn a_url_is_a_scheme_a_host_and_a_port() {
+        for (url, place) in [
+            ("http://127.0.0.1:8081/", "127.0.0.1:8081"),
+            ("https://pay.example.com:8443", "pay.example.com:8443"),
+            ("https://[::1]:8443/", "[::1]:8443"),
+        ] {
+            let Ok(Place::Tcp { authority, trust, .. }) = Place::tcp(url, "t", None) else {
+                panic!("{url}")
+            };
+            assert_eq!((authority.as_str(), trust.is_some()), (place, url.starts_with("https")));
+        }
         for bad in [
-            "https://127.0.0.1:1",
+            "ftp://127.0.0.1:1",
             "127.0.0.1:8081",
             "http://host",
+            "https://host",
+            "https://:1",
             "http://host:1/v1",
             "",
         ] {
-            assert!(matches!(Place::tcp(bad, "t"), Err(Error::Unasked(_))), "{bad}");
+            assert!(matches!(Place::tcp(bad, "t", None), Err(Error::Unasked(_))), "{bad}");
         }
-        assert!(Place::tcp("http://127.0.0.1:8081", "two\nlines").is_err());
+        assert!(Place::tcp("http://127.0.0.1:8081", "two\nlines", None).is_err());
+        assert!(Place::tcp("http://127.0.0.1:8081", "t", Some("")).is_err(), "no TLS");
     }
 
     #[test]
     fn a_token_is_never_printed() {
-        let place = Place::tcp("http://[::1]:8081", "s3cret\n").unwrap();
-        assert!(!format!("{place:?}").contains("s3cret"));
+        for url in ["http://[::1]:8081", "https://[::1]:8081"] {
+            let place = Place::tcp(url, "s3cret\n", None).unwrap();
+            assert!(!format!("{place:?}").contains("s3cret"));
+        }
     }
 
     #[test]

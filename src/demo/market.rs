@@ -30,7 +30,7 @@ pub async fn furnish(sandbox: &Sandbox, seller: u64) -> io::Result<u64> {
 }
 
 async fn make(sandbox: &Sandbox, seller: u64) -> Result<(), Error> {
-    let place = Place::tcp(&sandbox.base_url(), TEST_TOKEN)?;
+    let place = Place::tcp(&sandbox.base_url(), TEST_TOKEN, None)?;
     let mut session = Session::open(Arc::new(place)).await?;
     let mut post = async |target: &str, body: Value| {
         let body = body.to_string().into_bytes();

@@ -57,11 +57,22 @@ fn a_full_disk_stops_new_orders_and_nothing_else() {
     for pos in ["PUMP1", "PUMP2"] {
         push(&mut client, pos, &format!("{pos}-A")).unwrap().expect(201);
     }
+    let token = |client: &mut Client, method, name| {
+        let path = format!("/v1/tokens/{name}");
+        client.ask(method, &path, r#"{"all":true}"#).unwrap().status
+    };
+    assert_eq!(token(&mut client, "PUT", "lost"), 201);
     assert_eq!(ready(&server), "ready\n");
 
     let filler = fill(folder.path(), "filler");
     let refused = push(&mut client, "PUMP3", "PUMP3-A").unwrap().expect(507);
     assert_eq!(refused.code(), "storage_full");
+    assert_eq!(token(&mut client, "PUT", "new"), 507);
+    assert_eq!(
+        token(&mut client, "DELETE", "lost"),
+        204,
+        "a lost one cannot wait for room"
+    );
     client
         .ask("PUT", "/v1/pos/PUMP3/state", r#"{"state":"in_process"}"#)
         .unwrap()
@@ -82,6 +93,7 @@ fn a_full_disk_stops_new_orders_and_nothing_else() {
     assert!(ready(&server).contains("disk is full"));
     assert_eq!(told(&poll(&mut poller, "PUMP1").unwrap()), "PUMP1-A");
     assert_eq!(told(&poll(&mut poller, "PUMP2").unwrap()), "unavailable");
+    assert_eq!(token(&mut client, "DELETE", "lost"), 404, "it stays revoked");
     push(&mut client, "PUMP3", "PUMP3-A").unwrap().expect(507);
     assert_eq!(cancel(&mut client, "PUMP1"), 204);
 

@@ -32,6 +32,10 @@ fn a_copy_made_under_load_has_all_that_was_acknowledged_before() {
     let server = on(folder.path()).start();
     let data = folder.path().join("data");
     register(&mut server.controller(), "PUMP1");
+    let token = server
+        .controller()
+        .ask("PUT", "/v1/tokens/north", r#"{"pos":["PUMP1"]}"#);
+    token.unwrap().expect(201);
     let (pushed, stop) = (AtomicU64::new(0), AtomicBool::new(false));
     let mut client = server.controller();
     let copies: Vec<_> = std::thread::scope(|scope| {
@@ -73,6 +77,8 @@ fn a_copy_made_under_load_has_all_that_was_acknowledged_before() {
             assert_eq!(order.json()["status"], "canceled");
         }
         assert!(all_events(&mut client).len() as u64 > 2 * before);
+        let tokens = client.get("/v1/tokens").unwrap().expect(200).json();
+        assert_eq!(tokens["tokens"][0]["name"], "north");
         register(&mut client, "PUMP2");
         push(&mut client, "PUMP2", "after").unwrap().expect(201);
         server.stop();

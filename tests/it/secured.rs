@@ -382,3 +382,39 @@ fn a_token_opens_its_points_of_sale_by_tls() {
     assert_eq!(controller.reply().expect("it runs").expect(401).code(), "unauthorized");
     house.ends_well();
 }
+
+#[test]
+fn the_command_line_asks_by_tls_and_trusts_whom_it_is_told() {
+    let house = House::new();
+    let folder = house.folder.path();
+    let made = house
+        .server
+        .controller()
+        .ask("PUT", "/v1/tokens/north", r#"{"pos":["PUMP1"]}"#);
+    let made = made.expect("it runs").expect(201).json();
+    write_key(&folder.join("north.token"), made["token"].as_str().expect("a token"));
+    let authority = house.authority.file(folder);
+    let stranger = Authority::new().file(folder.join("data").as_path());
+    let url = format!("https://{NAME}:{}", house.server.secured["control"].port());
+    let ask = |ca: Option<&Path>| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_surtidor"));
+        command
+            .args(["pos", "list", "--url", &url, "--token-file"])
+            .arg(folder.join("north.token"));
+        ca.iter().for_each(|ca| {
+            command.arg("--ca").arg(ca);
+        });
+        let ran = command.env_clear().output().expect("the binary runs");
+        let said = String::from_utf8_lossy(&ran.stdout) + String::from_utf8_lossy(&ran.stderr);
+        (ran.status.code(), said.into_owned())
+    };
+    let (code, said) = ask(Some(&authority));
+    assert!(code == Some(0) && said.contains("PUMP1"), "{said}");
+    for stranger in [Some(stranger.as_path()), None] {
+        let (code, said) = ask(stranger);
+        assert!(code == Some(3) && said.contains("certificate"), "{code:?} {said}");
+    }
+    let (code, said) = ask(Some(&folder.join("north.token")));
+    assert!(code == Some(2) && said.contains("holds no certificate"), "{said}");
+    house.ends_well();
+}
