@@ -124,6 +124,11 @@ impl Caller {
     /// What is done is durable and visible once this returns.
     pub(super) async fn submit(&self, pos: &Own, command: Command) -> Result<Applied, Problem> {
         self.stands()?;
+        self.conclude(pos, command).await
+    }
+
+    /// The same for what a call that was let in owes, whatever became of its token since.
+    pub(super) async fn conclude(&self, pos: &Own, command: Command) -> Result<Applied, Problem> {
         let done = self.engine.submit(pos.0.clone(), command).await;
         done.map_err(|denied| Problem::denied(denied, &self.scope))
     }

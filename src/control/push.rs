@@ -147,7 +147,7 @@ impl Settings {
             let command = Command::GiveUp {
                 reference: order.reference.clone(),
             };
-            let applied = caller.submit(pos, command).await?;
+            let applied = caller.conclude(pos, command).await?;
             if !applied.events.is_empty() {
                 return Err(Problem::order_not_sent(wait));
             }

@@ -639,7 +639,8 @@ fn a_token_is_there_after_a_kill_at_its_answer() {
         let body = format!(r#"{{"pos":["PUMP{n}"]}}"#);
         let made = admin.ask("PUT", &format!("/v1/tokens/{name}"), &body).expect("it runs");
         let token = made.expect(201).json()["token"].as_str().expect("a token").to_owned();
-        server.kill();
+        let ended = server.kill();
+        assert!(!ended.log.contains("srt_"), "a token was logged");
         tokens.push((name, token));
     }
     // Nowhere on the disk does one of them stand.
