@@ -5,8 +5,9 @@ use std::net::{SocketAddr, TcpStream};
 
 use clap::Args;
 
-use super::settings::Settings;
+use super::settings::ConfigFile;
 use super::{Environment, Failure, Screen};
+use crate::config::Overrides;
 use crate::limits;
 
 /// Asks the running server whether it is well
@@ -20,15 +21,27 @@ use crate::limits;
   surtidor health --admin-listen 127.0.0.1:9464")]
 pub struct HealthArgs {
     #[command(flatten)]
-    settings: Settings,
+    file: ConfigFile,
+    /// Where the server tells its health (admin.listen)
+    #[arg(long, value_name = "ADDRESS")]
+    admin_listen: Option<String>,
     /// Ask /readyz instead: whether it serves, rather than whether it must be started anew
     #[arg(long)]
     ready: bool,
 }
 
 pub fn run(args: HealthArgs, env: &Environment, screen: &mut Screen<'_>) -> Result<(), Failure> {
-    let path = if args.ready { "/readyz" } else { "/healthz" };
-    let (config, _) = args.settings.load(env)?;
+    let HealthArgs {
+        file,
+        admin_listen,
+        ready,
+    } = args;
+    let path = if ready { "/readyz" } else { "/healthz" };
+    let flags = Overrides {
+        admin_listen,
+        ..Overrides::default()
+    };
+    let (config, _) = file.load_with(env, flags)?;
     let address = config.admin.listen;
     let answer = ask(address, path)
         .map_err(|error| Failure::Unfit(format!("http://{address}{path} does not answer: {error}")))?;

@@ -59,7 +59,7 @@ impl ConfigFile {
         self.load_with(env, Overrides::default())
     }
 
-    fn load_with(&self, env: &Environment, flags: Overrides) -> Result<(Config, Vec<Warning>), Failure> {
+    pub fn load_with(&self, env: &Environment, flags: Overrides) -> Result<(Config, Vec<Warning>), Failure> {
         let named = self
             .config
             .clone()

@@ -97,8 +97,15 @@ echo some-token >"$work/secrets/token"
 chown -R 65532:65532 "$work/secrets" "$work/run" "$work/data"
 chmod 0755 "$work"
 chmod 0440 "$work/secrets/token"
-pod run --detach --name "$name" --network none --read-only --cap-drop all --security-opt no-new-privileges \
-  --ulimit nofile=16384:16384 --ulimit nproc=1024:1024 \
+limits=(--network none --ulimit nofile=16384:16384 --ulimit nproc=1024:1024)
+# What runs in no container ran above; where none can run at all, nobody can say more.
+if ! pod run --rm "${limits[@]}" surtidor --version >"$work/said" 2>&1; then
+  cat "$work/said"
+  echo "SKIPPED, NOT TESTED: the container: none can run here"
+  exit 0
+fi
+cmp <(sort "$work/version") <(sort "$work/said") || fail "it is another program in the container"
+pod run --detach --name "$name" "${limits[@]}" --read-only --cap-drop all --security-opt no-new-privileges \
   -v "$work/config:/etc/surtidor:ro" -v "$work/secrets:/etc/surtidor-secrets:ro" -v "$work/run:/run/surtidor" \
   -v "$work/data:/var/lib/surtidor" surtidor >/dev/null
 # Returns once it says that it serves.
