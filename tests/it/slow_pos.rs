@@ -5,11 +5,11 @@ use std::time::Duration;
 use serde_json::json;
 use surtidor::sandbox::Faults;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::support::caller::Caller;
 use crate::support::market::{Market, hurried};
-use crate::support::process::say;
+use crate::support::process::{long, say};
 use crate::support::station::Feed;
 
 const SLOW: usize = 500;
@@ -46,6 +46,47 @@ async fn five_hundred_slow_points_of_sale_hold_up_no_other() {
         }
         compare(mode, "sent again", &quiet, &held, &slow).await;
     }
+}
+
+/// Their calls end by our own limit, all at the same time, and are tried again: that says nothing of Mercado Pago. Only in the
+/// long form, since that limit is ten seconds.
+#[tokio::test]
+async fn points_of_sale_that_are_never_answered_rest_the_api_for_no_other() {
+    if !long() {
+        return;
+    }
+    let market = Market::limited(hurried(), "", CALLS_PER_SECOND).await;
+    let slow: Vec<String> = (0..SLOW).map(|number| format!("SLOW{number}")).collect();
+    for pos in slow.iter().map(String::as_str).chain(["PUMP4"]) {
+        market.register_at(pos, "intent").await;
+    }
+    let faults = Faults {
+        slow: Duration::from_secs(60),
+        slow_for: "SLOW".into(),
+        ..Faults::default()
+    };
+    market.sandbox.set_faults(faults).await.expect("it runs");
+    push_all(&market, &slow).await;
+    let mut feed = market.station.feed("?pos=PUMP4").await;
+    let calls = |outcome| format!(r#"surtidor_api_calls_total{{call="intent_create",outcome="{outcome}"}}"#);
+    let begun = Instant::now();
+    while market.station.metric(&calls("broken")).await < 500.0 {
+        assert!(begun.elapsed() < Duration::from_secs(20), "they are never given up");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(
+        market.station.metric("surtidor_api_resting").await > 0.0,
+        "nobody was answered meanwhile"
+    );
+    // They are tried again all the while.
+    for push in 0..PUSHES {
+        // Whoever is refused a call waits for a second at least.
+        let reference = format!("T-{push}");
+        let pushed = push_once(&market, &mut feed, &reference);
+        let pushed = timeout(Duration::from_secs(1), pushed).await;
+        assert!(pushed.is_ok(), "push {push} was held up");
+    }
+    assert!(market.station.metric("surtidor_api_resting").await < 1.0, "it answers");
 }
 
 async fn push_all(market: &Market, slow: &[String]) {
