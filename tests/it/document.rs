@@ -3,12 +3,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde_json::Value;
+use surtidor::sandbox::{Sandbox, TEST_TOKEN};
 
 use crate::support::document::DOCUMENT;
-use crate::support::station::Station;
+use crate::support::market::{Market, free_port, hurried};
+use crate::support::process::{long, skip};
+use crate::support::station::{CANARIES, Setup, Station, order};
 
 const METHODS: [&str; 7] = ["GET", "PUT", "POST", "DELETE", "PATCH", "OPTIONS", "TRACE"];
 
@@ -191,4 +195,92 @@ async fn the_server_hands_it_out() {
     let reply = station.get("/v1/openapi.json").await;
     assert_eq!(reply, 200);
     assert_eq!(reply.json(), *DOCUMENT);
+}
+
+// --- tools of others, which tests/run.sh installs -----------------------------------------------------------------
+
+/// A program of `target/tools/venv`; none, and said so, if it is not there.
+fn tool(name: &str) -> Option<PathBuf> {
+    let program = root().join("target/tools/venv/bin").join(name);
+    if !program.exists() {
+        skip(&format!("{} is missing: tests/run.sh installs it", program.display()));
+    }
+    program.exists().then_some(program)
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+#[test]
+fn it_is_an_openapi_document() {
+    if let Some(validator) = tool("openapi-spec-validator") {
+        let output = Command::new(validator).arg(root().join("docs/openapi.json")).output();
+        let output = output.expect("it runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    }
+}
+
+/// A shop with points of sale and orders of many kinds: `tests/document/hooks.py` knows their names.
+async fn shop() -> Market {
+    let setup = Setup::default()
+        .account("id = \"shop\"\ncollector_id = 178106235\nsite = \"MLA\"")
+        .env("SURTIDOR_ACCOUNT__SHOP__ACCESS_TOKEN", TEST_TOKEN)
+        .env("SURTIDOR_CONTROL__TCP", "127.0.0.1:0")
+        .env("SURTIDOR_CONTROL__TOKEN", CANARIES[2]);
+    let sandbox = Sandbox::start(hurried()).expect("the sandbox starts");
+    let market = Market::over(sandbox, free_port(), setup).await;
+    for pos in ["PUMP1", "PUMP2", "PUMP3", "PUMP4"] {
+        market.register(pos).await;
+    }
+    let mut feed = market.feed().await;
+    for reference in ["PAID-1", "PAID-2", "PAID-3"] {
+        market.push("PUMP1", reference, "100").await;
+        market.scan("PUMP1").await.pay().await;
+        feed.until("order_paid").await;
+    }
+    market.push("PUMP2", "CANCELED-1", "100").await;
+    assert_eq!(market.station.cancel("PUMP2").await, 204);
+    assert_eq!(market.station.push("PUMP3", order("OPEN-1", "100")).await, 201);
+    market
+}
+
+/// It makes calls of the document, good ones and bad ones, which nobody of us thought of.
+#[tokio::test]
+async fn schemathesis_finds_no_answer_that_is_not_documented() {
+    let Some(schemathesis) = tool("schemathesis") else {
+        return;
+    };
+    let market = shop().await;
+    let address = market.station.app().addresses().control_tcp.expect("it is configured");
+    let (phases, examples) = match long() {
+        false => ("examples,fuzzing", "20"),
+        true => ("examples,coverage,fuzzing,stateful", "100"),
+    };
+    let (here, scratch) = (root().join("tests/document"), tempfile::tempdir().unwrap());
+    let output = Command::new("timeout")
+        .arg(if long() { "900" } else { "200" })
+        .arg(schemathesis)
+        .args(["--no-color", "--config-file"])
+        .args([
+            here.join("schemathesis.toml"),
+            "run".into(),
+            root().join("docs/openapi.json"),
+        ])
+        .args(["--url", &format!("http://{address}")])
+        .args(["--phases", phases, "--max-examples", examples])
+        .env("SURTIDOR_TOKEN", CANARIES[2])
+        .envs([("SCHEMATHESIS_HOOKS", "hooks"), ("PYTHONDONTWRITEBYTECODE", "1")])
+        .env("PYTHONPATH", here)
+        // It keeps what it found beside it.
+        .current_dir(&scratch)
+        .output()
+        .expect("it runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    // It did more than to knock at the door.
+    let metrics = market.station.admin("GET", "/metrics").await.text();
+    let seen = |metric: &str| metrics.lines().filter(|line| line.starts_with(metric)).count();
+    assert!(seen("surtidor_control_problems_total{code=") >= 15, "{metrics}");
+    assert!(seen("surtidor_control_requests_total{status=\"2") >= 3, "{metrics}");
+    market.no_violations().await;
 }
