@@ -110,6 +110,15 @@ fetch_schemas() {
   fi
 }
 
+# What looks at the document of the control API, and drives a server by it.
+fetch_document_tools() {
+  local version=4.32.5 pip=$tools/venv/bin/pip
+  if [[ -x $pip && ! -d $tools/venv/document-$version ]]; then
+    timeout 300 "$pip" install -q "schemathesis==$version" "openapi-spec-validator~=0.9.0" &&
+      mkdir "$tools/venv/document-$version"
+  fi
+}
+
 # What drives the demo's page, at the versions of its lock file.
 fetch_browser_tests() {
   if has npm && [[ ! tests/browser/node_modules/.package-lock.json -nt tests/browser/package-lock.json ]]; then
@@ -130,6 +139,7 @@ if ! has promtool || ((${#packages[@]})); then
 fi
 fetch_sdks >"$tools/sdks.log" 2>&1 || tail -5 "$tools/sdks.log"
 fetch_schemas >"$tools/schemas.log" 2>&1 || tail -5 "$tools/schemas.log"
+fetch_document_tools >"$tools/document.log" 2>&1 || tail -5 "$tools/document.log"
 fetch_browser_tests >"$tools/browser.log" 2>&1 || tail -5 "$tools/browser.log"
 for program in cargo cc curl; do
   if ! has "$program"; then

@@ -232,6 +232,10 @@ fn respond(status: StatusCode, kind: Option<&'static str>, body: Content) -> Res
 
 type Answered = Result<Answer, Problem>;
 
+/// All that is here to be asked, and what may be answered, for people and their tools: OpenAPI 3.1, written by hand.
+/// `tests/it/document.rs` keeps it true.
+const DOCUMENT: &str = include_str!("../../docs/openapi.json");
+
 impl Settings {
     async fn route(&self, caller: &Caller, request: Request<Incoming>) -> Answered {
         let (head, body) = request.into_parts();
@@ -296,13 +300,16 @@ impl Settings {
             (["v1", "tokens"], &Method::GET) => tokens::list(caller, parameters).await,
             (["v1", "tokens", name], &Method::PUT) => tokens::create(caller, name, parameters, body).await,
             (["v1", "tokens", name], &Method::DELETE) => tokens::revoke(caller, name, parameters).await,
+            (["v1", "openapi.json"], &Method::GET) => {
+                parameters.finish()?;
+                Ok(Answer::Json(StatusCode::OK, DOCUMENT.into()))
+            }
             (
                 ["v1", "pos"]
                 | ["v1", "orders"]
                 | ["v1", "orders", _]
                 | ["v1", "orders", _, "receipt"]
-                | ["v1", "events"]
-                | ["v1", "tokens"],
+                | ["v1", "events" | "tokens" | "openapi.json"],
                 _,
             ) => Err(Problem::method_not_allowed("GET")),
             (["v1", "orders", _, "refunds"], _) => Err(Problem::method_not_allowed("POST")),
@@ -313,7 +320,7 @@ impl Settings {
                 Err(Problem::method_not_allowed("PUT"))
             }
             _ => Err(Problem::not_found(
-                "the control API begins at /v1/pos, /v1/orders, /v1/events and /v1/tokens",
+                "the control API begins at /v1/pos, /v1/orders, /v1/events and /v1/tokens; /v1/openapi.json describes it",
             )),
         }
     }

@@ -31,13 +31,13 @@ pub(super) struct RegistrationBody {
 impl RegistrationBody {
     /// Refused where the account's country, or a missing name, is in the way of its orders.
     pub(super) fn of(self, account: &Account, pos: &PosId) -> Read<Registration> {
-        let bad = |field: &str, detail: String| Bad {
+        let wrong = |field: &str, detail: String| Bad {
             code: "invalid_field",
             pointer: Some(format!("/{field}")),
             detail,
         };
         if !account.site.serves(self.mode) {
-            return Err(bad("mode", not_served(account.site, self.mode)));
+            return Err(wrong("mode", not_served(account.site, self.mode)));
         }
         let registration = Registration {
             account: account.id.clone(),
@@ -52,7 +52,7 @@ impl RegistrationBody {
             Ok(_) => Ok(registration),
             Err(missing) => {
                 let rule = "must be given: the POS's own name has other characters than letters and digits";
-                Err(bad(missing, rule.into()))
+                Err(wrong(missing, rule.into()))
             }
         }
     }

@@ -9,6 +9,7 @@ mod control;
 mod crash;
 mod demo;
 mod disk;
+mod document;
 mod examples;
 mod extras;
 mod feed;

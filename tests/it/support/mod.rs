@@ -3,6 +3,7 @@
 pub mod api;
 pub mod caller;
 pub mod dice;
+pub mod document;
 pub mod golden;
 pub mod http;
 pub mod learn;

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use tokio::net::{TcpStream, UnixStream};
 
 use super::http::{Reply, Wire, patiently};
-use super::{log, market};
+use super::{document, log, market};
 
 /// These are configured as secrets wherever one can be, and must never be seen anywhere.
 pub const CANARIES: [&str; 10] = [
@@ -202,7 +202,7 @@ site = "MLA"
         wire.send(request(method, path, "", body).as_slice()).await;
         let reply = wire.reply().await;
         reply.check_control();
-        self.check_canaries(&reply);
+        self.check_said(method, path, &reply);
         reply
     }
 
@@ -217,7 +217,7 @@ site = "MLA"
             Some("text/plain; charset=utf-8") => reply.check(),
             _ => reply.check_control(),
         }
-        self.check_canaries(&reply);
+        self.check_said(method, path, &reply);
         reply
     }
 
@@ -245,7 +245,7 @@ site = "MLA"
             Some("text/plain; charset=utf-8") => reply.check(),
             _ => reply.check_control(),
         }
-        self.check_canaries(&reply);
+        self.check_said(method, path, &reply);
         reply
     }
 
@@ -263,6 +263,7 @@ site = "MLA"
             .await;
         let reply = wire.reply().await;
         reply.check_control();
+        document::check("PUT", &path, reply.status, reply.header("content-type"), &reply.body);
         assert_eq!(reply, 201);
         reply.json()["token"].as_str().expect("a token").to_owned()
     }
@@ -390,6 +391,12 @@ site = "MLA"
         line.map_or(0.0, |value| value.parse().expect("a number"))
     }
 
+    /// What holds for every answer to a controller: it is as the document says, and tells no secret.
+    fn check_said(&self, method: &str, path: &str, reply: &Reply) {
+        document::check(method, path, reply.status, reply.header("content-type"), &reply.body);
+        self.check_canaries(reply);
+    }
+
     fn check_canaries(&self, reply: &Reply) {
         let seen = format!("{reply:?}");
         for canary in CANARIES {
@@ -486,6 +493,7 @@ impl Feed {
         };
         assert_eq!(event.data["type"], event.kind, "{text}");
         assert_eq!(event.data.get("seq").and_then(Value::as_u64), event.id, "{text}");
+        document::check_event(&event.data);
         Some(event)
     }
 
