@@ -23,7 +23,9 @@ use crate::limits;
 enum Phase {
     /// What comes before HTTP is not done yet. It has the time of a head, from the beginning.
     Opening,
-    /// Nothing was asked, or all that was asked is answered.
+    /// Nothing was asked yet.
+    New,
+    /// All that was asked is answered.
     Idle,
     /// A request has begun to come in. Later bytes do not extend its time.
     Head,
@@ -109,10 +111,15 @@ impl Thread {
         }
     }
 
-    /// Ends every connection that owes no reply.
+    /// Ends every connection that owes no reply. One that is young has come with a request that is not read yet, most
+    /// likely: it is let be for a moment.
     pub(super) fn end_idle(&self) {
-        let owes_none = |phase| matches!(phase, Phase::Opening | Phase::Idle);
-        let idle = |c: &&Rc<Connection>| owes_none(c.phase.get()) && c.stalled.get().is_none();
+        let now = self.now.get();
+        let idle = |c: &&Rc<Connection>| match c.phase.get() {
+            Phase::Opening | Phase::New => now.saturating_sub(c.since.get()) > 1,
+            Phase::Idle => c.stalled.get().is_none(),
+            Phase::Head | Phase::Busy => false,
+        };
         self.connections
             .borrow()
             .iter()
@@ -152,7 +159,7 @@ impl Connection {
 
     /// From now on HTTP is spoken.
     pub(super) fn is_open(&self) {
-        self.enter(Phase::Idle);
+        self.enter(Phase::New);
     }
 
     fn abort(&self) {
@@ -174,7 +181,7 @@ impl Connection {
         }
         match self.phase.get() {
             Phase::Opening => passed(self.since.get(), limits.head).then_some(Limit::Opening),
-            Phase::Idle => passed(self.since.get(), limits.idle).then_some(Limit::Idle),
+            Phase::New | Phase::Idle => passed(self.since.get(), limits.idle).then_some(Limit::Idle),
             Phase::Head => passed(self.since.get(), limits.head).then_some(Limit::Head),
             Phase::Busy => None,
         }
@@ -182,7 +189,7 @@ impl Connection {
 
     #[inline]
     fn has_read(&self) {
-        if self.phase.get() == Phase::Idle {
+        if matches!(self.phase.get(), Phase::New | Phase::Idle) {
             self.enter(Phase::Head);
             // What is read may be the connection's end, so only what becomes a request is counted.
             self.sampled.set(self.thread.is_next_sampled().then(Instant::now));
