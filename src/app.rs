@@ -27,8 +27,9 @@ use crate::limits;
 use crate::link::{self, Bell, Keeper, Reloads, StoreError};
 use crate::log::{Log, LogError, OpenError};
 use crate::mercadopago::{self, Client};
-use crate::net::listen::{Sharing, Tcp, tcp, tcp_shared};
+use crate::net::listen::Tcp;
 use crate::net::metrics::{Connections, Handshakes};
+use crate::net::presence::{self, Answerer, Asker};
 use crate::net::seats::Seats;
 use crate::net::stop::{Stop, Stopping, channel};
 use crate::net::tls::Tls;
@@ -36,14 +37,17 @@ use crate::net::{self, Face, Limits};
 use crate::notify::{self, Notifications};
 use crate::poll::{self, Counts, Elsewhere};
 use crate::seal::Seal;
+use crate::systemd::{HandedError, Sockets};
 use crate::table::{Names, Ring, Table, UrlSecrets, doorbell};
 use crate::telemetry::Metrics;
 use crate::tls;
 use crate::tracker::{self, Tracker};
 
+mod listeners;
 mod outward;
 mod secured;
 
+use listeners::ControlSocket;
 use outward::{Hold, Outward};
 use secured::Secured;
 
@@ -60,6 +64,12 @@ pub enum StartError {
     },
     #[error("control.socket: {0}")]
     Socket(#[from] BindError),
+    #[error(transparent)]
+    Handed(#[from] HandedError),
+    #[error("a socket {name:?} was handed over, but the configuration has no {key}: it says how this face is guarded")]
+    Unguarded { name: &'static str, key: &'static str },
+    #[error("the socket \"control\" that was handed over has no path: an abstract one has no mode, and is everybody's")]
+    NoPath,
     #[error("the tokens of an account's link: {0}")]
     Link(#[from] StoreError),
     #[error("cannot start a thread: {0}")]
@@ -82,6 +92,9 @@ impl StartError {
             self,
             StartError::Log(OpenError::PollKeys { .. } | OpenError::NotAFolder(_))
                 | StartError::Socket(BindError::NotASocket(_))
+                | StartError::Handed(_)
+                | StartError::Unguarded { .. }
+                | StartError::NoPath
         )
     }
 }
@@ -110,11 +123,15 @@ pub struct Addresses {
     pub control_tcp: Option<SocketAddr>,
     pub control_tls: Option<SocketAddr>,
     pub admin: SocketAddr,
+    /// The names of the sockets that were handed over; those of the other faces are bound by us.
+    pub handed: Vec<&'static str>,
 }
 
 /// A running server.
 pub struct App {
     addresses: Addresses,
+    /// Whether the control socket's file goes with us.
+    owns_socket: bool,
     config: Mutex<Config>,
     accounts: Arc<Accounts>,
     links: Reloads,
@@ -127,6 +144,7 @@ pub struct App {
     poll: poll::Running,
     shared: JoinHandle<()>,
     outward: JoinHandle<()>,
+    shared_answers: Asker,
     writer: Writer,
 }
 
@@ -143,22 +161,30 @@ struct Faces {
     tls: Option<(TcpListener, tls::Server)>,
     token: Option<Secret>,
     probe: Probe,
+    present: Answerer,
 }
 
 impl App {
-    /// Returns once everything listens and the control socket is answered.
+    /// Listens where the configuration says. Returns once all of that is bound.
     pub fn start(config: Config) -> Result<App, StartError> {
+        App::start_on(Sockets::default(), config)
+    }
+
+    /// The same, but for the faces whose sockets are there already.
+    pub fn start_on(handed: Sockets, config: Config) -> Result<App, StartError> {
         let metrics = Metrics::new();
         metrics.within(|| {
             describe();
-            App::start_within(config, &metrics)
+            App::start_within(handed, config, &metrics)
         })
     }
 
-    fn start_within(config: Config, metrics: &Metrics) -> Result<App, StartError> {
+    fn start_within(handed: Sockets, config: Config, metrics: &Metrics) -> Result<App, StartError> {
         let (stop, stopping) = channel();
         // First of all, so that whoever asks is told that we are starting.
-        let admin = listen("admin.listen", config.admin.listen)?;
+        let names = handed.names();
+        listeners::guarded(&names, &config)?;
+        let admin = listeners::one("admin.listen", handed.admin, config.admin.listen)?;
         let admin_address = admin.local_addr()?;
         let (go, begin) = oneshot::channel();
         let shared = {
@@ -200,37 +226,47 @@ impl App {
             keep_entries: Duration::from_secs(u64::from(config.data.keep_days) * 86_400),
         })?;
 
+        let (shared_answers, present) = presence::channel();
         let threads = config.poll.threads;
-        let (mut listeners, poll_addresses) =
-            listen_shared("poll.listen", &config.poll.listen, threads, poll::Listener::Plain)?;
+        let plain = listeners::shared("poll.listen", &handed.poll, &config.poll.listen, threads)?;
+        let poll_addresses = listeners::addresses(&plain)?;
+        let mut poll_listeners: Vec<_> = plain.into_iter().map(poll::Listener::Plain).collect();
         let mut poll_tls = Vec::new();
         if let (Some(tls), Some(secure)) = (&config.poll.tls, &secured.poll) {
-            let with_tls = |listener| poll::Listener::Tls(listener, secure.server.clone());
-            let more;
-            (more, poll_tls) = listen_shared("poll.tls.listen", &tls.listen, threads, with_tls)?;
-            listeners.extend(more);
+            let with_tls = listeners::shared("poll.tls.listen", &handed.poll_tls, &tls.listen, threads)?;
+            poll_tls = listeners::addresses(&with_tls)?;
+            let with_tls = with_tls.into_iter();
+            poll_listeners.extend(with_tls.map(|listener| poll::Listener::Tls(listener, secure.server.clone())));
         }
-        let tcp = config.control.tcp.map(|address| listen("control.tcp", address));
+        let tcp = config
+            .control
+            .tcp
+            .map(|address| listeners::one("control.tcp", handed.control_tcp, address));
         let tcp = tcp.transpose()?;
         let control_tls = match (&config.control.tls, &secured.control) {
             (Some(tls), Some(secure)) => {
-                let listener = listen("control.tls.listen", tls.listen)?;
+                let listener = listeners::one("control.tls.listen", handed.control_tls, tls.listen)?;
                 Some((listener, secure.server.clone()))
             }
             _ => None,
         };
+        let ControlSocket {
+            listener: socket,
+            path,
+            is_ours: owns_socket,
+        } = listeners::control(handed.control, &config.control)?;
         let addresses = Addresses {
             poll: poll_addresses,
             poll_tls,
-            control: config.control.socket.clone(),
+            control: path,
             control_tcp: tcp.as_ref().map(TcpListener::local_addr).transpose()?,
             control_tls: control_tls
                 .as_ref()
                 .map(|(listener, _)| listener.local_addr())
                 .transpose()?,
             admin: admin_address,
+            handed: names,
         };
-        let socket = control::bind(&config.control)?;
 
         let seats = Seats::new(config.poll.connections);
         let settings = poll::Settings {
@@ -247,7 +283,7 @@ impl App {
                 bell,
             }),
         };
-        let poll = poll::start(listeners, settings, &stopping)?;
+        let poll = poll::start(poll_listeners, settings, &stopping)?;
         let calls_per_second = Arc::new(AtomicU32::new(config.mercadopago.calls_per_second));
         let (expiring, expired) = mpsc::channel(limits::EXPIRING);
         let tracker = Tracker {
@@ -285,11 +321,13 @@ impl App {
             tcp,
             tls: control_tls,
             token: config.control.token.clone(),
+            present,
         };
         // If it is gone it had panicked, and `stop` will say so.
         let _ = go.send(faces);
         Ok(App {
             addresses,
+            owns_socket,
             config: Mutex::new(config),
             accounts,
             links,
@@ -302,6 +340,7 @@ impl App {
             poll,
             shared,
             outward,
+            shared_answers,
             writer,
         })
     }
@@ -313,6 +352,15 @@ impl App {
     /// How the log does. Once it has failed the server should be stopped: it acknowledges nothing more.
     pub fn condition(&self) -> watch::Receiver<Condition> {
         self.engine.condition()
+    }
+
+    /// Waits until the log's writer, the poll threads and the control thread have each answered: for as long as one of them
+    /// hangs, and for ever if one has ended.
+    pub async fn answers(&self) {
+        let all = self.engine.answers().await && self.shared_answers.ask().await && self.poll.answers().await;
+        if !all {
+            std::future::pending().await
+        }
     }
 
     /// Takes over what can change while running, or nothing. The error names the keys that cannot.
@@ -337,8 +385,10 @@ impl App {
     /// Stops accepting, finishes what is in flight, and closes the log. False if a thread had panicked.
     pub fn stop(self) -> bool {
         self.stop.stop();
-        // While we still hold the folder: a server that comes after us binds a socket of its own.
-        let _ = std::fs::remove_file(&self.addresses.control);
+        if self.owns_socket {
+            // While we still hold the folder: a server that comes after us binds a socket of its own.
+            let _ = std::fs::remove_file(&self.addresses.control);
+        }
         let polls = self.poll.join();
         // The shared thread ends the writer, after the last command.
         let shared = self.shared.join().is_ok();
@@ -348,29 +398,6 @@ impl App {
         let writer = self.writer.join();
         polls && shared && outward && writer
     }
-}
-
-fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
-    tcp(address, Sharing::Alone).map_err(|source| StartError::Listen { key, address, source })
-}
-
-/// `count` listeners on each address, and where they listen.
-fn listen_shared(
-    key: &'static str,
-    addresses: &[SocketAddr],
-    count: usize,
-    kind: impl Fn(TcpListener) -> poll::Listener,
-) -> Result<(Vec<poll::Listener>, Vec<SocketAddr>), StartError> {
-    let (mut listeners, mut bound) = (Vec::new(), Vec::new());
-    for address in addresses.iter().copied() {
-        let shared = tcp_shared(address, count).map_err(|source| StartError::Listen { key, address, source })?;
-        for listener in shared {
-            bound.push(listener.local_addr()?);
-            listeners.push(kind(listener));
-        }
-    }
-    bound.dedup();
-    Ok((listeners, bound))
 }
 
 fn warn_of_missing_tokens(config: &Config) {
@@ -518,11 +545,13 @@ async fn serve_control(faces: Faces, probe: &OnceLock<Probe>, stopping: Stopping
         tls,
         token,
         probe: told,
+        present,
     } = faces;
     let by_itself = spawn_local({
         let engine = engine.clone();
         async move { tokio::join!(engine.run(&mut rings, &expiring, &clock), engine.watch_space()) }
     });
+    let present = spawn_local(present.run());
     let (shared, settings) = (Rc::new(engine.clone()), Rc::new(settings));
     let control = || face("control", limits::CONTROL_IDLE_TIME, limits::CONTROL_CONNECTIONS);
     // Whoever can reach a port can open connections to it, token or not: that must not take the socket's places.
@@ -554,6 +583,7 @@ async fn serve_control(faces: Faces, probe: &OnceLock<Probe>, stopping: Stopping
         }
     };
     tokio::join!(unix, tcp, tls);
+    present.abort();
     by_itself.abort();
     outward.release().await;
     engine.stop().await;

@@ -23,6 +23,7 @@ pub mod engine;
 pub mod tracker;
 
 pub mod net;
+pub mod systemd;
 pub mod telemetry;
 
 pub mod link;

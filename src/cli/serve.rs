@@ -1,17 +1,20 @@
 //! `surtidor serve`.
 
+use std::convert::Infallible;
 use std::io::IsTerminal;
 
 use clap::{Args, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
+use tokio::time::MissedTickBehavior;
 use tracing::{error, info, warn};
 
 use super::settings::Settings;
 use super::{Environment, Failure, Screen};
-use crate::app::{Addresses, App, ReloadError};
+use crate::app::{Addresses, App};
 use crate::config::{Config, Warning};
 use crate::engine::Condition;
+use crate::systemd::{Manager, Sockets};
 use crate::telemetry::{self, LogFormat};
 
 /// Runs the server
@@ -19,11 +22,16 @@ use crate::telemetry::{self, LogFormat};
 /// Without a file it runs for a first try: on loopback, with a test account, and with its data where this user may
 /// write. SIGTERM and SIGINT end it once what is in flight is answered; SIGHUP reads the configuration anew and takes
 /// over what can change while running (accounts, certificates, limits), or says why not and keeps the old.
+///
+/// Under systemd it says when it is ready, reloads, stops and is alive (Type=notify, WatchdogSec=), and serves the sockets
+/// that are handed over by the names poll, poll-tls, control, control-tcp, control-tls and admin instead of those of the
+/// configuration: connections then wait over a restart, and none is refused. deploy/ has the units.
 #[derive(Args)]
 #[command(after_help = "Examples:
   surtidor serve
   surtidor serve --config /etc/surtidor/surtidor.toml
   surtidor serve --poll-listen 127.0.0.1:9000 --data-dir /tmp/surtidor-data
+  systemd-socket-activate -l 127.0.0.1:8080 -l /tmp/control.sock --fdname=poll:control surtidor serve
 
 What is logged: SURTIDOR_LOG, such as info (the default), debug or surtidor::engine=debug.")]
 pub struct ServeArgs {
@@ -45,6 +53,8 @@ enum Format {
 }
 
 pub fn run(args: ServeArgs, env: &Environment, screen: &mut Screen<'_>) -> Result<(), Failure> {
+    // Before anything else is opened, and before there is another thread.
+    let handed = Sockets::take(env).map_err(|error| Failure::Start(Box::new(error.into())))?;
     let ServeArgs {
         settings,
         log_format,
@@ -59,6 +69,7 @@ pub fn run(args: ServeArgs, env: &Environment, screen: &mut Screen<'_>) -> Resul
     let filter = env.get("SURTIDOR_LOG").map_or("info", String::as_str);
     let _lines = telemetry::trace(format.into(), filter, std::io::stderr().is_terminal()).map_err(Failure::Usage)?;
 
+    let manager = Manager::of(env);
     let (config, warnings) = settings.clone().load(env)?;
     warn_of(&warnings);
     warn_of_open_files(&config);
@@ -69,12 +80,17 @@ pub fn run(args: ServeArgs, env: &Environment, screen: &mut Screen<'_>) -> Resul
     let account = config.accounts.first().map(|account| account.id.to_string());
     let keys = config.poll.keys.clone();
     let path = config.poll.path.clone();
-    let app = App::start(config).map_err(|error| Failure::Start(Box::new(error)))?;
+    manager.status("Reads the log");
+    let app = App::start_on(handed, config).map_err(|error| Failure::Start(Box::new(error)))?;
     info!(version = env!("CARGO_PKG_VERSION"), account, "started");
     welcome(screen, app.addresses(), &path, &keys)?;
 
-    let end = runtime.block_on(wait(&app, &mut signals, stdin, || settings.clone().load(env)));
+    let end = runtime.block_on(wait(&app, &manager, &mut signals, stdin, || settings.clone().load(env)));
     info!("stopping: what is in flight is finished first");
+    manager.stopping(match &end {
+        End::Asked => "Finishes what is in flight",
+        End::Failed(what) => what,
+    });
     let orderly = app.stop();
     match end {
         End::Asked if orderly => {
@@ -136,6 +152,12 @@ fn welcome(screen: &mut Screen<'_>, addresses: &Addresses, path: &str, keys: &[S
             .map(|address| format!("  control  https://{address} (with a token)")),
     );
     lines.push(format!("  admin    http://{}/metrics", addresses.admin));
+    if !addresses.handed.is_empty() {
+        lines.push(format!(
+            "  handed over, and open after us: {}",
+            addresses.handed.join(", ")
+        ));
+    }
     lines.extend([
         String::new(),
         "Try it in another terminal: register a point of sale, put an order on it, poll it.".to_owned(),
@@ -194,6 +216,7 @@ impl Signals {
 /// Until somebody ends it, or the log fails.
 async fn wait(
     app: &App,
+    manager: &Manager,
     signals: &mut Signals,
     stdin: Option<oneshot::Receiver<()>>,
     load: impl Fn() -> Result<(Config, Vec<Warning>), Failure>,
@@ -205,22 +228,50 @@ async fn wait(
             None => std::future::pending().await,
         }
     };
-    tokio::pin!(closed);
+    let alive = tell_alive(app, manager);
+    tokio::pin!(closed, alive);
+    let mut ready = false;
     loop {
         tokio::select! {
             _ = signals.term.recv() => return End::Asked,
             _ = signals.int.recv() => return End::Asked,
             () = &mut closed => return End::Asked,
-            _ = signals.hup.recv() => reload(app, load()).await,
+            () = app.answers(), if !ready => {
+                ready = true;
+                manager.ready(SERVES);
+            }
+            never = &mut alive => match never {},
+            _ = signals.hup.recv(), if ready => {
+                manager.reloading();
+                manager.ready(&reload(app, load()).await);
+            }
             changed = condition.changed() => {
                 if changed.is_err() {
                     return End::Failed("its writer has ended".into());
                 }
-                if let Condition::Failed(what) = &*condition.borrow_and_update() {
-                    return End::Failed(what.clone());
+                match &*condition.borrow_and_update() {
+                    Condition::Failed(what) => return End::Failed(what.clone()),
+                    Condition::Full => manager.status("The disk is full: new orders are refused"),
+                    Condition::Well => manager.status(SERVES),
                 }
             }
         }
+    }
+}
+
+const SERVES: &str = "Serves polls and controllers";
+
+/// As often as the manager's watchdog wants to hear it, and only once every thread has answered again.
+async fn tell_alive(app: &App, manager: &Manager) -> Infallible {
+    let Some(every) = manager.watchdog() else {
+        return std::future::pending().await;
+    };
+    let mut tick = tokio::time::interval(every);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        app.answers().await;
+        manager.alive();
     }
 }
 
@@ -236,19 +287,21 @@ fn stdin_closes() -> std::io::Result<oneshot::Receiver<()>> {
     Ok(closed)
 }
 
-async fn reload(app: &App, loaded: Result<(Config, Vec<Warning>), Failure>) {
-    match loaded {
+/// What became of it, in a line.
+async fn reload(app: &App, loaded: Result<(Config, Vec<Warning>), Failure>) -> String {
+    let why = match loaded {
+        Err(failure) => failure.to_string(),
         Ok((config, warnings)) => {
             warn_of(&warnings);
             match app.reload(config).await {
-                Ok(()) => info!("the configuration was read anew"),
-                Err(ReloadError::Fixed(keys)) => error!(
-                    keys = keys.join(", "),
-                    "the old configuration stays: these keys cannot change while running"
-                ),
-                Err(why @ ReloadError::Link(_)) => error!("the old configuration stays: {why}"),
+                Ok(()) => {
+                    info!("the configuration was read anew");
+                    return SERVES.to_owned();
+                }
+                Err(error) => error.to_string(),
             }
         }
-        Err(failure) => error!("the old configuration stays: {failure}"),
-    }
+    };
+    error!("the old configuration stays: {why}");
+    format!("{SERVES}. The old configuration stays: {why}")
 }

@@ -231,6 +231,7 @@ fn read(
     let mut raw = raw::read_file(text, &file, &mut found)?;
     raw::read_environment(&mut raw, env, &mut found);
     raw::read_flags(&mut raw, flags);
+    raw::place_credentials(&mut raw, env, &mut found);
     let config = parse::parse(&raw, home, &file, &mut found);
     found.faults.sort();
     found.warnings.sort();
@@ -295,6 +296,11 @@ impl Home {
 /// The owner of a process's folder in `/proc` is its effective user.
 fn is_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|folder| folder.uid() == 0)
+}
+
+/// Whether the group is this process's, in the same way.
+fn is_our_group(group: u32) -> bool {
+    std::fs::metadata("/proc/self").is_ok_and(|folder| folder.gid() == group)
 }
 
 /// A whole small file. A pipe would make the start wait, a device never end.

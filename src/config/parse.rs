@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use super::finding::{Findings, Place};
 use super::raw::{self, Raw, Setting, fold};
-use super::secret::{self, Secret};
+use super::secret::{self, Open, Secret};
 use super::value::{
     Parsed, address, addresses, base_url, flag, group, loopback, mode, notification_path, number, path, proxies,
     query_keys, socket_path, url_path, word,
@@ -153,9 +153,9 @@ fn identity(
     let example = "key_file = \"/etc/surtidor/tls/privkey.pem\"";
     let read_key = found.required(key, (file, &named, example), read);
     if let (Some(key), Some((_, path))) = (key, &read_key)
-        && secret::is_open_to_all(path)
+        && let Some(open) = Open::of(path)
     {
-        found.warn(&key.place, &key.key, open_to_all(key));
+        found.warn(&key.place, &key.key, open.advice(key.text()));
     }
     let (chain, (text, path)) = (chain?, read_key?);
     found.one(key, |_| {
@@ -163,10 +163,6 @@ fn identity(
             .with_key(&text)
             .map_err(|why| format!("{}: {why}", path.display()))
     })
-}
-
-fn open_to_all(file: &Setting) -> String {
-    format!("every user of this machine can read {0}: chmod o-r {0}", file.text())
 }
 
 fn control(all: &Raw, home: &Home, data: &Data, file: &Place, found: &mut Findings) -> Control {
@@ -489,8 +485,8 @@ fn secrets(direct: &Option<Setting>, file: &Option<Setting>, found: &mut Finding
         return found.one(direct, secret::lines).unwrap_or_default();
     }
     let read = found.one(file, |text| secret::read_file(&path(text)?));
-    if let (Some(file), Some((_, true))) = (file, &read) {
-        found.warn(&file.place, &file.key, open_to_all(file));
+    if let (Some(file), Some((_, Some(open)))) = (file, &read) {
+        found.warn(&file.place, &file.key, open.advice(file.text()));
     }
     read.map(|(secrets, _)| secrets).unwrap_or_default()
 }

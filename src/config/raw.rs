@@ -447,6 +447,36 @@ pub(super) fn read_flags(raw: &mut Raw, flags: Overrides) {
     }
 }
 
+/// A file of secrets may be named by the credential that systemd made of it (LoadCredential= in the unit).
+pub(super) fn place_credentials(raw: &mut Raw, env: &BTreeMap<String, String>, found: &mut Findings) {
+    let folder = env.get("CREDENTIALS_DIRECTORY");
+    for (_, _, section) in raw.sections() {
+        for key in section.keys().iter().filter(|key| key.name.ends_with("_file")) {
+            let Some(setting) = section.slot(key.name).and_then(Option::as_mut) else {
+                continue;
+            };
+            let Some(name) = setting.text().strip_prefix("credential:") else {
+                continue;
+            };
+            if name.is_empty() || name.contains('/') || name.starts_with('.') {
+                let why = format!(
+                    "\"{name}\" is not the name of a credential: write credential:token for LoadCredential=token:…"
+                );
+                found.fault(&setting.place, &setting.key, why);
+            } else if let Some(folder) = folder {
+                setting.items = vec![format!("{folder}/{name}")];
+                continue;
+            } else {
+                let why = "credentials are there for a service only: CREDENTIALS_DIRECTORY is not set, which systemd sets if \
+                           the unit has LoadCredential= (beside a running service it is /run/credentials/surtidor.service)";
+                found.fault(&setting.place, &setting.key, why);
+            }
+            // It is said once, and not again of the file.
+            *section.slot(key.name).expect("it was there") = None;
+        }
+    }
+}
+
 /// Whoever types a path means it from where they stand.
 fn from_here(path: String) -> String {
     std::path::absolute(&path)

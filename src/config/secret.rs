@@ -57,16 +57,40 @@ pub(super) fn lines(text: &str) -> Result<Vec<Secret>, String> {
     }
 }
 
-/// The secrets of a file, and whether everybody on this machine can read them.
-pub(super) fn read_file(path: &Path) -> Result<(Vec<Secret>, bool), String> {
+/// Who can read or change a file of secrets, and should not.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Open {
+    ToAll,
+    ToGroup,
+}
+
+impl Open {
+    /// A group may be how the server itself reads the file: its own, or any if we are root, who cannot know which is the
+    /// server's. Root's group is nobody's.
+    pub(super) fn of(path: &Path) -> Option<Open> {
+        let file = path.metadata().ok()?;
+        let group_is_fine = file.gid() == 0 || super::is_root() || super::is_our_group(file.gid());
+        match file.mode() {
+            mode if mode & 0o006 != 0 => Some(Open::ToAll),
+            mode if mode & 0o060 != 0 && !group_is_fine => Some(Open::ToGroup),
+            _ => None,
+        }
+    }
+
+    pub(super) fn advice(self, path: &str) -> String {
+        match self {
+            Open::ToAll => format!("every user of this machine can read or change {path}: chmod o-rw {path}"),
+            Open::ToGroup => format!("a group that is not the server's can read or change {path}: chmod g-rw {path}"),
+        }
+    }
+}
+
+/// The secrets of a file, and who else can read them.
+pub(super) fn read_file(path: &Path) -> Result<(Vec<Secret>, Option<Open>), String> {
     let named = |why| format!("{}: {why}", path.display());
     let text = super::read_text(path, limits::SECRET_FILE_BYTES).map_err(named)?;
     let secrets = lines(&text).map_err(named)?;
-    Ok((secrets, is_open_to_all(path)))
-}
-
-pub(super) fn is_open_to_all(path: &Path) -> bool {
-    path.metadata().is_ok_and(|file| file.mode() & 0o004 != 0)
+    Ok((secrets, Open::of(path)))
 }
 
 #[cfg(test)]

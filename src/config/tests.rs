@@ -1,5 +1,7 @@
 use super::*;
 
+mod credentials;
+
 mod tls;
 
 /// What a file must have at least.
@@ -403,7 +405,9 @@ fn a_link_takes_the_place_of_a_token() {
     let text = format!("{ACCOUNT}oauth_client_id = 77\n{refresh}");
     let (config, warnings) = load_with(&text, &secret, Overrides::default()).expect("whole");
     assert!(
-        warnings.iter().all(|warning| warning.what.contains("can read")),
+        warnings
+            .iter()
+            .all(|warning| warning.what.contains("can read or change")),
         "{warnings:?}"
     );
     let link = config.accounts[0].oauth.as_ref().expect("a link");
@@ -510,7 +514,9 @@ fn what_is_allowed_but_unwise_is_a_warning() {
         [
             "c.toml:2:1: control.socket_mode: every user of this machine may put and cancel orders; \"0660\" is usual"
                 .into(),
-            format!("c.toml:3:1: control.token_file: every user of this machine can read {file}: chmod o-r {file}"),
+            format!(
+                "c.toml:3:1: control.token_file: every user of this machine can read or change {file}: chmod o-rw {file}"
+            ),
             "c.toml:3:1: control.token_file: is of no use without control.tcp or control.tls".into(),
             "c.toml:3:1: control.token_file: is short enough to be guessed; `openssl rand -hex 32` makes a good one"
                 .into(),

@@ -104,6 +104,8 @@ enum Work {
     CatchUp(Option<oneshot::Sender<Result<(), Denied>>>),
     /// The disk is full: is it still?
     LookForRoom,
+    /// Somebody wants to know whether the writer gets around to its work.
+    Answer(oneshot::Sender<()>),
     /// Accounts were configured anew: they may be polled in another dialect.
     Redialect,
     Stop,
@@ -345,6 +347,12 @@ impl Engine {
     pub async fn accounts_changed(&self) {
         // A writer that has stopped tells polls nothing new.
         let _ = self.work.send(Work::Redialect).await;
+    }
+
+    /// Whether the writer gets around to its work. Waits for as long as it hangs; false if it has ended.
+    pub async fn answers(&self) -> bool {
+        let (question, answer) = oneshot::channel();
+        self.work.send(Work::Answer(question)).await.is_ok() && answer.await.is_ok()
     }
 
     /// Ends the writer once it has done all that was asked before.

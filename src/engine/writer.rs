@@ -118,6 +118,8 @@ impl Writer {
                         self.caught_up.extend(reply.map(|reply| (self.seq, reply)));
                     }
                     Work::LookForRoom => self.look_for_room(),
+                    // Who asked may have gone.
+                    Work::Answer(question) => drop(question.send(())),
                     Work::Redialect => redialect = true,
                     Work::Stop => stopping = true,
                 }

@@ -111,10 +111,15 @@ impl Thread {
         }
     }
 
-    /// Ends every connection that owes no reply.
+    /// Ends every connection that owes no reply. One that is young has come with a request that is not read yet, most
+    /// likely: it is let be for a moment.
     pub(super) fn end_idle(&self) {
-        let owes_none = |phase| matches!(phase, Phase::Opening | Phase::New | Phase::Idle);
-        let idle = |c: &&Rc<Connection>| owes_none(c.phase.get()) && c.stalled.get().is_none();
+        let now = self.now.get();
+        let idle = |c: &&Rc<Connection>| match c.phase.get() {
+            Phase::Opening | Phase::New => now.saturating_sub(c.since.get()) > 1,
+            Phase::Idle => c.stalled.get().is_none(),
+            Phase::Head | Phase::Busy => false,
+        };
         self.connections
             .borrow()
             .iter()

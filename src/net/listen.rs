@@ -1,12 +1,14 @@
 //! Listening sockets, and one way to accept from TCP and Unix ones.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
@@ -40,6 +42,34 @@ pub fn tcp_shared(address: SocketAddr, count: usize) -> io::Result<Vec<std::net:
     let address = first.local_addr()?;
     let others = (1..count).map(|_| tcp(address, Sharing::Shared));
     std::iter::once(Ok(first)).chain(others).collect()
+}
+
+/// Makes a listener ours that somebody else had bound: as one of our own it never blocks, and holds as many connections
+/// until they are accepted. An error if it is none.
+pub fn adopt(listener: &impl AsFd) -> io::Result<()> {
+    let socket = SockRef::from(listener);
+    socket.set_nonblocking(true)?;
+    socket.listen(limits::BACKLOG)
+}
+
+/// The same of one of TCP.
+pub fn adopt_tcp(listener: &std::net::TcpListener) -> io::Result<()> {
+    SockRef::from(listener).set_tcp_nodelay(true)?;
+    adopt(listener)
+}
+
+/// Shares listeners out to `count` threads an address. Several of one address have a queue each; where there are fewer of
+/// them than threads, threads accept from the same queue, which goes on after us: a queue of our own would be lost with us.
+pub fn share_out(listeners: &[std::net::TcpListener], count: usize) -> io::Result<Vec<std::net::TcpListener>> {
+    let mut queues: BTreeMap<SocketAddr, Vec<&std::net::TcpListener>> = BTreeMap::new();
+    for listener in listeners {
+        queues.entry(listener.local_addr()?).or_default().push(listener);
+    }
+    let shares = queues.values().flat_map(|queues| {
+        let threads = count.max(queues.len());
+        queues.iter().cycle().take(threads)
+    });
+    shares.map(|listener| listener.try_clone()).collect()
 }
 
 /// A free loopback port, kept from others for as long as this lives. Only a listener that shares its address can have it,
@@ -170,6 +200,40 @@ mod tests {
         let _client = std::net::TcpStream::connect(listener.local_addr().expect("bound")).expect("it listens");
         let (stream, _) = listener.accept().expect("somebody connects");
         assert!(stream.nodelay().expect("it is open"));
+
+        let foreign = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback");
+        adopt_tcp(&foreign).expect("it listens");
+        foreign.set_nonblocking(false).expect("it is open");
+        let _client = std::net::TcpStream::connect(foreign.local_addr().expect("bound")).expect("it listens");
+        let (stream, _) = foreign.accept().expect("somebody connects");
+        assert!(
+            stream.nodelay().expect("it is open"),
+            "nor what comes to one that was adopted"
+        );
+    }
+
+    #[test]
+    fn listeners_are_shared_out_to_the_threads_of_each_address() {
+        let bound = |address: &str| tcp(address.parse().expect("an address"), Sharing::Shared).expect("loopback");
+        let one = bound("127.0.0.1:0");
+        let same = bound(&one.local_addr().expect("bound").to_string());
+        let other = bound("127.0.0.1:0");
+        let counts = |listeners: &[std::net::TcpListener], threads| {
+            let shared = share_out(listeners, threads).expect("descriptors are free");
+            let count = |of: &std::net::TcpListener| {
+                let at = |l: &std::net::TcpListener| l.local_addr().expect("bound");
+                shared.iter().filter(|listener| at(listener) == at(of)).count()
+            };
+            (count(&one), count(&other))
+        };
+        let all = [one.try_clone(), same.try_clone(), other.try_clone()].map(|clone| clone.expect("a descriptor"));
+        assert_eq!(
+            counts(&all, 3),
+            (3, 3),
+            "two queues for three threads, and one for three others"
+        );
+        assert_eq!(counts(&all, 1), (2, 1), "no queue is without a thread");
+        assert_eq!(counts(&all[2..], 4), (0, 4));
     }
 
     #[test]

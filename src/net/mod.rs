@@ -7,6 +7,7 @@ pub mod body;
 mod connection;
 pub mod listen;
 pub mod metrics;
+pub mod presence;
 pub mod query;
 pub mod seats;
 mod serve;

@@ -197,9 +197,11 @@ async fn sweep(thread: Rc<Thread>, face: Face) {
     }
 }
 
-/// Idle connections end at once, the others with their reply, all of them after `limits::DRAIN_TIME`.
+/// Idle connections end at once, young ones that have asked nothing yet within two sweeps, the others with their reply, all
+/// of them after `limits::DRAIN_TIME`.
 async fn drain(thread: &Thread) {
     let end = Instant::now() + limits::DRAIN_TIME;
+    let mut aged = interval(limits::SWEEP);
     thread.draining.set(true);
     loop {
         thread.end_idle();
@@ -208,6 +210,7 @@ async fn drain(thread: &Thread) {
         }
         tokio::select! {
             () = thread.changed.notified() => {}
+            _ = aged.tick() => {}
             () = sleep_until(end) => break,
         }
     }

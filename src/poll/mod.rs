@@ -26,6 +26,7 @@ use crate::limits;
 use crate::net::body::Whole;
 use crate::net::listen::{Accept, Tcp};
 use crate::net::metrics::{Connections, Handshakes};
+use crate::net::presence::{self, Answerer, Asker};
 use crate::net::seats::Seats;
 use crate::net::stop::Stopping;
 use crate::net::tls::Tls;
@@ -69,6 +70,7 @@ pub enum Listener {
 /// The face while it runs.
 pub struct Running {
     threads: Vec<thread::JoinHandle<()>>,
+    askers: Vec<Asker>,
     whole: Arc<AtomicBool>,
     counts: Arc<Counts>,
 }
@@ -91,6 +93,7 @@ pub fn start(listeners: Vec<Listener>, settings: Settings, stopping: &Stopping) 
         .map(|listener| prepare(listener, announcing.clone()))
         .collect::<io::Result<_>>()?;
     let misses = Arc::new(Misses::new());
+    let mut askers = Vec::new();
     let threads = listeners
         .into_iter()
         .zip(counts.threads())
@@ -99,18 +102,21 @@ pub fn start(listeners: Vec<Listener>, settings: Settings, stopping: &Stopping) 
             let polls = Polls::new(&settings, counts, misses.clone());
             let (face, stopping) = (face.clone(), stopping.clone());
             let ended = Ended(whole.clone());
+            let (asker, present) = presence::channel();
+            askers.push(asker);
             let serve = move || {
                 let _ended = ended;
                 let local = LocalSet::new();
                 match listener {
-                    Ready::Plain(listener) => local.block_on(&runtime, serve(listener, face, polls, stopping)),
-                    Ready::Tls(listener) => local.block_on(&runtime, serve(listener, face, polls, stopping)),
+                    Ready::Plain(listener) => local.block_on(&runtime, serve(listener, face, polls, present, stopping)),
+                    Ready::Tls(listener) => local.block_on(&runtime, serve(listener, face, polls, present, stopping)),
                 }
             };
             thread::Builder::new().name(format!("poll-{i}")).spawn(serve)
         });
     Ok(Running {
         threads: threads.collect::<io::Result<_>>()?,
+        askers,
         whole,
         counts,
     })
@@ -134,6 +140,16 @@ impl Running {
     pub fn watch(&self) -> impl Fn() -> bool + Send + Sync + 'static {
         let whole = self.whole.clone();
         move || whole.load(Relaxed)
+    }
+
+    /// Whether every thread gets around to its polls. Waits for as long as one of them hangs.
+    pub async fn answers(&self) -> bool {
+        for asker in &self.askers {
+            if !asker.ask().await {
+                return false;
+            }
+        }
+        true
     }
 
     /// Waits until all have drained. False if one of them had panicked.
@@ -182,10 +198,12 @@ fn prepare(listener: Listener, announcing: Option<Arc<Proxies>>) -> io::Result<(
     Ok((runtime, ready))
 }
 
-async fn serve(listener: impl Accept, face: Face, polls: Polls, stopping: Stopping) {
+async fn serve(listener: impl Accept, face: Face, polls: Polls, present: Answerer, stopping: Stopping) {
     let clock = spawn_local(tick(polls.table()));
+    let present = spawn_local(present.run());
     net::serve(listener, face, move |peer| polls.of(peer), stopping).await;
     clock.abort();
+    present.abort();
 }
 
 /// Moves the table's clock on. Each thread does so, so that it stands still only if all of them do.

@@ -34,6 +34,7 @@ mod secured;
 mod slow;
 mod slow_pos;
 mod support;
+mod systemd;
 mod tidy;
 mod tokens;
 mod torture;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// Each room, the rooms that it may use, and why where the reason is not plain from the design.
 #[rustfmt::skip]
-const ARROWS: [(&str, &str, &str); 28] = [
+const ARROWS: [(&str, &str, &str); 29] = [
     ("limits",    "", "numbers only"),
     ("domain",    "limits", "the rules must run a million times in a test"),
     ("seal",      "domain limits", "pure, but for HMAC"),
@@ -23,6 +23,7 @@ const ARROWS: [(&str, &str, &str); 28] = [
     ("engine",    "clock config domain feed limits log table", "no face: a command is the same however it came"),
     ("tracker",   "clock config domain engine feed limits log mercadopago", "no face: it submits commands like any other"),
     ("net",       "limits peer tls", "faces share it, so it knows none of them"),
+    ("systemd",   "limits net", "net makes listeners of what is handed over; what is served, and whether it does well, is for others to say"),
     ("telemetry", "limits", "it sets up; what is counted stands where it happens"),
     ("link",      "clock config domain engine limits mercadopago net", "net for the word to stop; it puts tokens in place, and knows no order"),
     ("admin",     "limits net telemetry", "app hands it what to ask, as functions"),
@@ -31,10 +32,10 @@ const ARROWS: [(&str, &str, &str); 28] = [
     ("poll",      "limits net peer table telemetry tls", "a poll has nothing to wait for"),
     ("sandbox",   "clock limits net", "a simulated Mercado Pago: our own client and rules must not be mirrored in it"),
     ("qr",        "limits", "a text or a picture becomes modules, and modules pictures"),
-    ("app",       "admin clock config control domain engine feed limits link log mercadopago net notify poll seal table telemetry tls tracker", "builds all"),
+    ("app",       "admin clock config control domain engine feed limits link log mercadopago net notify poll seal systemd table telemetry tls tracker", "builds all"),
     ("client",    "domain limits", "it asks the control socket like any other program: nothing of the server"),
     ("demo",      "client clock domain limits net qr sandbox", "its machines know the control socket and no more; the server is a process of its own"),
-    ("cli",       "app client config demo domain engine limits link log mercadopago qr sandbox table telemetry", "table for the secret in `pos url`, engine for how the server ended, mercadopago and link for `pos provision`, log for copies of it"),
+    ("cli",       "app client config demo domain engine limits link log mercadopago qr sandbox systemd table telemetry", "table for the secret in `pos url`, engine for how the server ended, mercadopago and link for `pos provision`, log for copies of it"),
     ("main",      "cli config", "arguments in, exit code out"),
     ("lib",       "", "the map of the crate"),
 ];
@@ -42,7 +43,7 @@ const ARROWS: [(&str, &str, &str); 28] = [
 /// Crates that only some rooms may name, and why. Hyper is in more rooms than faces and net: config parses URLs with its
 /// `Uri`, table keeps replies with their `StatusCode`, app names its `Service`; a second parser or list would only differ.
 #[rustfmt::skip]
-const CRATES: [(&str, &str, &str); 18] = [
+const CRATES: [(&str, &str, &str); 19] = [
     ("rusqlite",       "log", "there will be a second storage engine"),
     ("hyper",          "admin app cli client config control demo mercadopago net notify poll sandbox table", "what knows HTTP is at the edge"),
     ("hyper_util",     "client mercadopago net sandbox", "sockets meet hyper in one place, and in the clients"),
@@ -59,6 +60,7 @@ const CRATES: [(&str, &str, &str); 18] = [
     ("triomphe",       "table", "what polls read is laid out in one place"),
     ("dashmap",        "engine feed", "its shards have locks: never in a poll"),
     ("socket2",        "net", "listeners are made in one place"),
+    ("listenfd",       "systemd", "nobody else is handed sockets"),
     ("tracing_subscriber",          "telemetry", "set up once"),
     ("metrics_exporter_prometheus", "telemetry", "set up once"),
 ];

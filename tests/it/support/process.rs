@@ -149,6 +149,12 @@ impl Launch {
         self
     }
 
+    /// As the last words of another program.
+    pub fn within(mut self, program: &[&str]) -> Launch {
+        self.wrapper = program.iter().map(OsString::from).collect();
+        self
+    }
+
     /// With more in its environment.
     pub fn with(mut self, environment: &[(&str, &OsStr)]) -> Launch {
         self.environment.extend(

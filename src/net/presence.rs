@@ -1,0 +1,34 @@
+//! Whether a thread still gets around to its tasks: it is asked, and answers. A thread that hangs, or has ended, does not.
+
+use tokio::sync::{mpsc, oneshot};
+
+type Question = oneshot::Sender<()>;
+
+/// Asks one thread.
+pub struct Asker(mpsc::Sender<Question>);
+
+/// Answers on it.
+pub struct Answerer(mpsc::Receiver<Question>);
+
+pub fn channel() -> (Asker, Answerer) {
+    let (asker, answerer) = mpsc::channel(1);
+    (Asker(asker), Answerer(answerer))
+}
+
+impl Asker {
+    /// Whether the thread answered. Waits for as long as it hangs; false if it has ended.
+    pub async fn ask(&self) -> bool {
+        let (question, answer) = oneshot::channel();
+        self.0.send(question).await.is_ok() && answer.await.is_ok()
+    }
+}
+
+impl Answerer {
+    /// For as long as the thread runs, as a task beside the others.
+    pub async fn run(mut self) {
+        while let Some(question) = self.0.recv().await {
+            // Who asked may have gone.
+            let _ = question.send(());
+        }
+    }
+}
