@@ -94,7 +94,7 @@ impl Drop for Lines {
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
-    use std::sync::mpsc::{Sender, channel};
+    use std::sync::mpsc::{SyncSender, sync_channel};
 
     use super::*;
 
@@ -116,8 +116,8 @@ mod tests {
         }
     }
 
-    fn slow() -> (Slow, Sender<()>, Arc<Mutex<Vec<u8>>>) {
-        let (letting, lets) = channel();
+    fn slow() -> (Slow, SyncSender<()>, Arc<Mutex<Vec<u8>>>) {
+        let (letting, lets) = sync_channel(1);
         let read = Arc::new(Mutex::default());
         let slow = Slow {
             lets,
