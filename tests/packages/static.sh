@@ -87,7 +87,13 @@ pod() {
   timeout 120 podman --root "$work/store" --runroot "$work/podman" --storage-driver vfs --cgroup-manager cgroupfs \
     --events-backend file --runtime runc "$@"
 }
-trap 'pod rm -f -t 0 "$name" >/dev/null 2>&1 || true; rm -rf "$work"' EXIT
+# conmon, which watches over the container, tidies up after it, and must have done so first.
+tidy() {
+  pod rm -f -t 0 "$name" >/dev/null 2>&1 || true
+  if [[ -s $work/conmon ]]; then timeout 20 tail --pid="$(<"$work/conmon")" -f /dev/null || true; fi
+  rm -rf "$work"
+}
+trap tidy EXIT
 mkdir -p "$work"/{image,config,secrets,run,data}
 cp "$program" "$work/image/"
 (($(wc -l <deploy/Containerfile) == 5)) || fail "deploy/Containerfile has other than five lines"
@@ -105,7 +111,7 @@ if ! pod run --rm "${limits[@]}" surtidor --version >"$work/said" 2>&1; then
   exit 0
 fi
 cmp <(sort "$work/version") <(sort "$work/said") || fail "it is another program in the container"
-pod run --detach --name "$name" "${limits[@]}" --read-only --cap-drop all --security-opt no-new-privileges \
+pod run --detach --name "$name" --conmon-pidfile "$work/conmon" "${limits[@]}" --read-only --cap-drop all --security-opt no-new-privileges \
   -v "$work/config:/etc/surtidor:ro" -v "$work/secrets:/etc/surtidor-secrets:ro" -v "$work/run:/run/surtidor" \
   -v "$work/data:/var/lib/surtidor" surtidor >/dev/null
 # Returns once it says that it serves.
