@@ -292,6 +292,7 @@ impl App {
             client,
             clock: clock.clone(),
             calls_per_second: calls_per_second.clone(),
+            metrics: tracker::Metrics::new(),
         };
         let parts = Outward {
             tracker,

@@ -78,12 +78,12 @@ install() {
     timeout 300 apt-get install -y -q --no-install-recommends "$@" >"$tools/install.log" 2>&1 || tail -5 "$tools/install.log"
 }
 
-# Prometheus' own checker, without installing the server that would come with it and start.
-fetch_promtool() {
+# Prometheus and its checker, without installing the service that would start.
+fetch_prometheus() {
   (
     cd "$tools" && timeout 300 apt-get download -q prometheus && timeout 60 dpkg-deb --fsys-tarfile prometheus_*.deb |
-      tar -x ./usr/bin/promtool
-  ) >"$tools/promtool.log" 2>&1 || tail -5 "$tools/promtool.log"
+      tar -x ./usr/bin/promtool ./usr/bin/prometheus
+  ) >"$tools/prometheus.log" 2>&1 || tail -5 "$tools/prometheus.log"
   rm -f "$tools"/prometheus_*.deb
 }
 
@@ -127,14 +127,15 @@ fetch_browser_tests() {
 }
 
 printf '=== tools\n'
-if ! has promtool || ((${#packages[@]})); then
+has_prometheus() { has promtool && has prometheus; }
+if ! has_prometheus || ((${#packages[@]})); then
   if may_install; then
-    echo "fetching: ${packages[*]} promtool"
+    echo "fetching: ${packages[*]} prometheus"
     "${as_root[@]}" timeout 300 apt-get update -q >"$tools/update.log" 2>&1 || tail -5 "$tools/update.log"
     ((${#packages[@]})) && install "${packages[@]}"
-    has promtool || fetch_promtool
+    has_prometheus || fetch_prometheus
   else
-    echo "missing, and this user may not install: ${packages[*]} $(has promtool || echo prometheus)"
+    echo "missing, and this user may not install: ${packages[*]} $(has_prometheus || echo prometheus)"
   fi
 fi
 fetch_sdks >"$tools/sdks.log" 2>&1 || tail -5 "$tools/sdks.log"
@@ -217,8 +218,9 @@ fi
 if has promtool; then
   step "metrics" 60 bash -c "$(declare -f metrics); set -euo pipefail; metrics"
   step "scrape sample" 30 promtool check config deploy/prometheus.yml
+  step "alerts" 120 promtool test rules deploy/rules.test.yml
 else
-  skip "metrics, scrape sample" "promtool is missing: Debian's package is prometheus"
+  skip "metrics, scrape sample, alerts" "promtool is missing: Debian's package is prometheus"
 fi
 if has systemd-analyze; then
   step "units" 60 bash -c "$(declare -f units); set -euo pipefail; units"

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use metrics::{Counter, Gauge, Unit, counter, describe_counter, describe_gauge, gauge};
 
-pub(super) struct Metrics {
+/// All of it is there, at zero, before it runs.
+pub struct Metrics {
     pub(super) looked: Counter,
     pub(super) failed: Counter,
     watched: Gauge,
@@ -44,7 +45,8 @@ pub fn describe() {
 }
 
 impl Metrics {
-    pub(super) fn new() -> Metrics {
+    #[expect(clippy::new_without_default, reason = "each is of the recorder that is set")]
+    pub fn new() -> Metrics {
         let looks = |outcome: &'static str| counter!("surtidor_tracker_looks_total", "outcome" => outcome);
         let errands = |state: &'static str| gauge!("surtidor_errands", "state" => state);
         Metrics {

@@ -45,9 +45,9 @@ use crate::mercadopago::{ApiError, Broken, Client};
 use board::{Board, Ended, Job, Key, key_of, pause};
 use budget::Budget;
 use errand::Lanes;
-use metrics::{Errands, Metrics};
+use metrics::Errands;
 
-pub use metrics::describe;
+pub use metrics::{Metrics, describe};
 
 /// What the tracker is made of.
 pub struct Tracker {
@@ -57,6 +57,7 @@ pub struct Tracker {
     pub clock: Clock,
     /// May change while it runs.
     pub calls_per_second: Arc<AtomicU32>,
+    pub metrics: Metrics,
 }
 
 /// What its jobs share.
@@ -262,7 +263,7 @@ impl Desk {
             later: Shelf::default(),
             later_untrusted: Shelf::default(),
             last_looks: HashSet::new(),
-            metrics: Metrics::new(),
+            metrics: tracker.metrics,
         }
     }
 

@@ -1,5 +1,8 @@
 //! The numbers that alarms are made of.
 
+mod prometheus;
+mod shipped;
+
 use serde_json::json;
 
 use crate::support::market::{Market, hurried};
