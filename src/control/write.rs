@@ -31,7 +31,7 @@ pub(super) struct Time(pub(super) Timestamp);
 impl Serialize for Time {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let time = jiff::Timestamp::from_millisecond(self.0.0).unwrap_or(jiff::Timestamp::MAX);
-        serializer.collect_str(&time.strftime("%Y-%m-%dT%H:%M:%S%.3fZ"))
+        serializer.collect_str(&format_args!("{time:.3}"))
     }
 }
 
