@@ -258,6 +258,11 @@ else
 fi
 if [[ $all ]]; then
   step "poll throughput" 900 cargo bench --quiet --locked --bench poll_throughput
+  if has nginx; then
+    step "built-in TLS beside nginx" 900 cargo bench --quiet --locked --bench tls
+  else
+    skip "built-in TLS beside nginx" "nginx is missing"
+  fi
   step "push latency" 900 cargo bench --quiet --locked --bench push_latency
   step "payments: latency, and a flood of forged notifications" 900 cargo bench --quiet --locked --bench payments
 fi

@@ -8,7 +8,7 @@ use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
 /// A prime, so that all POS are visited, far apart in memory.
-const STRIDE: usize = 7919;
+pub const STRIDE: usize = 7919;
 
 /// Whether a connection serves many polls or one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,12 +35,16 @@ pub struct Load {
 
 impl Load {
     pub fn new(port: u16, kind: Kind, connections: usize, pos: usize) -> Load {
+        let close = match kind {
+            Kind::KeepAlive => "",
+            Kind::Close => "Connection: close\r\n",
+        };
         let mut load = Load {
             port,
             kind,
             poll: Poll::new().expect("epoll"),
             events: Events::with_capacity(256),
-            requests: (0..pos).map(|i| request(i * STRIDE % pos, kind)).collect(),
+            requests: (0..pos).map(|i| request(i * STRIDE % pos, close)).collect(),
             next: 0,
             askers: Vec::new(),
             sleep: Duration::ZERO,
@@ -156,13 +160,10 @@ fn is_whole(reply: &[u8]) -> bool {
     reply.ends_with(b"}")
 }
 
-fn request(pos: usize, kind: Kind) -> Box<[u8]> {
-    let close = match kind {
-        Kind::KeepAlive => "",
-        Kind::Close => "Connection: close\r\n",
-    };
+/// `header` is one more, with its line break, or none.
+pub fn request(pos: usize, header: &str) -> Box<[u8]> {
     let text = format!(
-        "GET /pay-mp?{} HTTP/1.1\r\nHost: www.mystore.com\r\nUser-Agent: MercadoPago/1.0\r\nAccept: */*\r\n{close}\r\n",
+        "GET /pay-mp?{} HTTP/1.1\r\nHost: www.mystore.com\r\nUser-Agent: MercadoPago/1.0\r\nAccept: */*\r\n{header}\r\n",
         super::query(pos)
     );
     text.into_bytes().into()
@@ -170,7 +171,7 @@ fn request(pos: usize, kind: Kind) -> Box<[u8]> {
 
 /// One poll on a connection that stays open.
 pub fn ask_once(stream: &mut std::net::TcpStream) {
-    stream.write_all(&request(0, Kind::KeepAlive)).expect("it is open");
+    stream.write_all(&request(0, "")).expect("it is open");
     let (mut reply, mut buffer) = (Vec::new(), [0; 4096]);
     while !is_whole(&reply) {
         let read = stream.read(&mut buffer).expect("answered");

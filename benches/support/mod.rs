@@ -5,6 +5,7 @@
 pub mod controller;
 pub mod load;
 pub mod raw;
+pub mod secured;
 pub mod station;
 
 use std::io::{self, BufRead, BufReader, Read};
@@ -31,6 +32,10 @@ pub const CONNECTIONS: usize = 64;
 
 /// The child's side: the poll face with so many POS, one in a hundred with an order, until our standard input ends.
 pub fn serve(pos: usize) {
+    serve_as(pos, poll::Listener::Plain);
+}
+
+fn serve_as(pos: usize, kind: impl Fn(std::net::TcpListener) -> poll::Listener) {
     let (table, mut rings) = table(pos);
     let table = Arc::new(table);
     // Never freed: what that costs differs from run to run, and would be counted as the polls'.
@@ -38,7 +43,7 @@ pub fn serve(pos: usize) {
     std::thread::spawn(move || while rings.blocking_recv().is_some() {});
     let listeners = tcp_shared(([127, 0, 0, 1], 0).into(), 1).expect("a free port");
     let port = listeners[0].local_addr().expect("it is bound").port();
-    let listeners = listeners.into_iter().map(poll::Listener::Plain).collect();
+    let listeners = listeners.into_iter().map(kind).collect();
     let (stop, stopping) = stop::channel();
     let settings = poll::Settings {
         path: "/pay-mp".into(),
@@ -136,6 +141,17 @@ fn order(i: usize, pos: &Pos) -> Order {
     )
 }
 
+/// How long a process had a processor until now, in all its threads.
+pub fn processor_time(child: &Child) -> Duration {
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", child.id())).expect("it runs");
+    let nanos = tasks.map(|task| {
+        let path = task.expect("it runs").path().join("schedstat");
+        let text = std::fs::read_to_string(path).expect("a kernel with schedstat");
+        text.split(' ').next().and_then(|nanos| nanos.parse().ok()).unwrap_or(0)
+    });
+    Duration::from_nanos(nanos.sum())
+}
+
 /// A server in a process of its own: this binary in another role, perhaps under a tool that watches it.
 pub struct Served {
     pub child: Child,
@@ -179,13 +195,7 @@ impl Served {
 
     /// How long it had a processor until now, in all its threads.
     pub fn processor_time(&self) -> Duration {
-        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("it runs");
-        let nanos = tasks.map(|task| {
-            let path = task.expect("it runs").path().join("schedstat");
-            let text = std::fs::read_to_string(path).expect("a kernel with schedstat");
-            text.split(' ').next().and_then(|nanos| nanos.parse().ok()).unwrap_or(0)
-        });
-        Duration::from_nanos(nanos.sum())
+        processor_time(&self.child)
     }
 
     /// Its memory, in bytes: its own pages, and its part of those that it shares.
