@@ -213,11 +213,11 @@ else
   skip "crates: bans, licences, sources" "cargo-deny is not installed"
 fi
 
-# The demo as its visitors see it. Its pictures are in target/browser.
+# The demo and the operator's page as their visitors see them. Their pictures are in target/browser.
 if has chromium && has node && [[ -d tests/browser/node_modules/playwright-core ]]; then
-  step "the demo in a browser" 600 node --test --test-concurrency=1 tests/browser/demo.test.mjs tests/browser/looks.test.mjs
+  step "the pages in a browser" 600 node --test --test-concurrency=1 tests/browser/{demo,looks,operator}.test.mjs
 else
-  skip "the demo in a browser" "chromium, node or tests/browser/node_modules is missing: NOTHING OF THE PAGE IS TESTED"
+  skip "the pages in a browser" "chromium, node or tests/browser/node_modules is missing: NOTHING OF THEM IS TESTED"
 fi
 
 # --- how it is run

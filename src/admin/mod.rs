@@ -1,4 +1,5 @@
-//! The face for operators, on loopback: metrics, health and readiness. It changes nothing.
+//! The face for operators, on loopback: metrics, health and readiness, and a page that shows them to people. It changes
+//! nothing, and the page asks nothing that Prometheus does not ask.
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
@@ -6,12 +7,17 @@ use std::rc::Rc;
 use std::sync::OnceLock;
 
 use hyper::body::Incoming;
-use hyper::header::{self, HeaderValue};
+use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::service::Service;
 use hyper::{Method, Request, Response, StatusCode};
 
 use crate::net::body::Whole;
 use crate::telemetry::Metrics;
+
+const PAGE: &str = include_str!("page.html");
+/// All that the page is made of is in it; it asks only us.
+const PAGE_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; \
+                           connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// What the running server tells of itself.
 pub struct Probe {
@@ -56,7 +62,8 @@ impl Admin {
             },
             "/" => (
                 StatusCode::OK,
-                "Surtidor\n\n/metrics  for Prometheus\n/healthz  whether it lives\n/readyz   whether it serves\n"
+                "Surtidor\n\n/metrics  for Prometheus\n/healthz  whether it lives\n/readyz   whether it serves\n\n\
+                 In a browser this address is a page with what they say.\n"
                     .into(),
             ),
             _ => (
@@ -80,18 +87,43 @@ impl Service<Request<Incoming>> for Admin {
     type Future = Ready<Result<Self::Response, Infallible>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
+        if is_visited(&request) {
+            return ready(Ok(page()));
+        }
         let (status, text) = self.answer(request.method(), request.uri().path());
         let mut response = Response::new(Whole::new(text.into()));
         *response.status_mut() = status;
         let headers = response.headers_mut();
-        headers.insert(
+        set(
+            headers,
             header::CONTENT_TYPE,
-            HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"),
+            "text/plain; version=0.0.4; charset=utf-8",
         );
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        set(headers, header::CACHE_CONTROL, "no-store");
         if status == StatusCode::METHOD_NOT_ALLOWED {
-            headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+            set(headers, header::ALLOW, "GET, HEAD");
         }
         ready(Ok(response))
     }
+}
+
+/// By a browser, and not by a program that asks where things are.
+fn is_visited(request: &Request<Incoming>) -> bool {
+    let accepts = request.headers().get(header::ACCEPT);
+    let takes_html = accepts.is_some_and(|accepts| accepts.to_str().is_ok_and(|accepts| accepts.contains("text/html")));
+    takes_html && request.uri().path() == "/" && matches!(*request.method(), Method::GET | Method::HEAD)
+}
+
+fn page() -> Response<Whole> {
+    let mut response = Response::new(Whole::new(PAGE.into()));
+    let headers = response.headers_mut();
+    set(headers, header::CONTENT_TYPE, "text/html; charset=utf-8");
+    set(headers, header::CACHE_CONTROL, "no-store");
+    set(headers, header::CONTENT_SECURITY_POLICY, PAGE_POLICY);
+    set(headers, header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    response
+}
+
+fn set(headers: &mut HeaderMap, name: header::HeaderName, value: &'static str) {
+    headers.insert(name, HeaderValue::from_static(value));
 }

@@ -19,9 +19,11 @@ export function browse() {
   return chromium.launch({ headless: true, executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: QUIET.split(" ") });
 }
 
+export const program = process.env.SURTIDOR ?? `${root}target/debug/surtidor`;
+
 // The built demo. It ends with the test.
 export async function startDemo(test) {
-  const child = spawn(process.env.SURTIDOR ?? `${root}target/debug/surtidor`, ["demo"], { stdio: ["ignore", "pipe", "inherit"] });
+  const child = spawn(program, ["demo"], { stdio: ["ignore", "pipe", "inherit"] });
   const ended = new Promise((tell) => child.once("exit", tell));
   test.after(async () => {
     child.kill("SIGINT");
@@ -63,7 +65,7 @@ export async function payments(demo, reference) {
 }
 
 // A page whose errors and requests are kept; `check` fails on any that should not be.
-export async function visit(browser, demo, options = {}) {
+export async function visit(browser, demo, { hash = "", ready = "body[data-ready]", ...options } = {}) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
   const page = await context.newPage();
   const faults = [];
@@ -71,8 +73,8 @@ export async function visit(browser, demo, options = {}) {
   page.on("pageerror", (error) => faults.push(String(error)));
   page.on("request", (request) => request.url().startsWith(demo.page) || faults.push(`asked ${request.url()}`));
   page.setDefaultTimeout(30_000);
-  await page.goto(demo.page + (options.hash ?? ""));
-  await page.waitForSelector("body[data-ready]");
+  await page.goto(demo.page + hash);
+  await page.waitForSelector(ready);
   const check = async () => {
     assert.deepEqual(faults, []);
     await context.close();

@@ -176,12 +176,36 @@ async fn the_admin_face_answers_and_changes_nothing() {
         let reply = station.admin("GET", path).await;
         assert_eq!((reply.status, reply.text().as_str()), (200, says));
     }
-    assert_eq!(station.admin("GET", "/").await.status, 200);
+    let plain = station.admin("GET", "/").await;
+    assert!(plain.text().contains("/metrics  for Prometheus"), "{plain:?}");
     assert_eq!(station.admin("GET", "/v1/pos").await.status, 404);
     for path in ["/metrics", "/healthz", "/readyz"] {
         let refused = station.admin("POST", path).await;
         assert_eq!((refused.status, refused.header("allow")), (405, Some("GET, HEAD")));
     }
+}
+
+/// What it shows, `tests/browser/operator.test.mjs` sees.
+#[tokio::test]
+async fn a_browser_gets_a_page_that_asks_nobody_else() {
+    let station = Station::start().await;
+    let page = station.admin_as("text/html,application/xhtml+xml", "GET", "/").await;
+    assert_eq!(
+        (page.status, page.header("content-type")),
+        (200, Some("text/html; charset=utf-8"))
+    );
+    let policy = page.header("content-security-policy").expect("a policy");
+    assert!(
+        policy.contains("default-src 'none'") && policy.contains("connect-src 'self'"),
+        "{policy}"
+    );
+    let text = page.text();
+    assert!(
+        !text.contains("http://") && !text.contains("https://"),
+        "it names no other place"
+    );
+    let refused = station.admin_as("text/html", "POST", "/").await;
+    assert_eq!(refused.status, 405);
 }
 
 /// Each reply of every test is looked at too; here is what no reply shows.

@@ -375,9 +375,18 @@ site = "MLA"
     // --- the operator ---------------------------------------------------------------------------------------
 
     pub async fn admin(&self, method: &str, path: &str) -> Reply {
+        self.ask_admin(method, path, "").await
+    }
+
+    /// As a program that takes this.
+    pub async fn admin_as(&self, accepts: &str, method: &str, path: &str) -> Reply {
+        self.ask_admin(method, path, &format!("accept: {accepts}\r\n")).await
+    }
+
+    async fn ask_admin(&self, method: &str, path: &str, headers: &str) -> Reply {
         let address = self.app().addresses().admin;
         let mut wire = Wire::new(TcpStream::connect(address).await.expect("the admin face listens"));
-        wire.send(request(method, path, "", b"").as_slice()).await;
+        wire.send(request(method, path, headers, b"").as_slice()).await;
         let reply = wire.reply().await;
         reply.check();
         self.check_canaries(&reply);

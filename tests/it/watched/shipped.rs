@@ -1,4 +1,4 @@
-//! The rules, the dashboard and the runbook as they are shipped: what they name is there.
+//! The rules, the dashboard, the runbook and the operator's page as they are shipped: what they name is there.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -77,7 +77,7 @@ fn with_everything(folder: &Path) -> Setup {
 }
 
 #[tokio::test]
-async fn every_metric_of_the_rules_and_the_dashboard_is_there_from_the_start() {
+async fn every_metric_of_the_rules_the_dashboard_and_the_page_is_there_from_the_start() {
     let folder = folder_in_memory();
     let station = Station::with(with_everything(folder.path())).await;
     let live = station.admin("GET", "/metrics").await.text();
@@ -91,7 +91,11 @@ async fn every_metric_of_the_rules_and_the_dashboard_is_there_from_the_start() {
     let queries = shipped("deploy/rules.yml");
     used.extend(names_in(&queries));
     assert!(used.len() > 30, "{used:?}");
-    let is_there = |name: &String| live.contains(name.as_str()) || recorded.contains(name);
+    let page = names_in(&shipped("src/admin/page.html"));
+    assert!(page.len() > 20, "{page:?}");
+    used.extend(page);
+    let is_live = |name: &str| live.contains(name) || live.contains(&*format!("{name}_count"));
+    let is_there = |name: &String| is_live(name) || recorded.contains(name);
     let missing: Vec<_> = used.iter().filter(|name| !is_there(name)).collect();
     assert!(
         missing.is_empty(),
