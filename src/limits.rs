@@ -320,6 +320,8 @@ pub const LOOK_AFTER_END: Duration = Duration::from_secs(30);
 pub const LOOK_OFTEN: Duration = Duration::from_secs(3_600);
 pub const LOOK_SELDOM: Duration = Duration::from_secs(3_600);
 pub const LOOK_LONG: Duration = Duration::from_secs(86_400);
+/// How long a start waits for the tracker to read which orders it is to watch: some ten thousand.
+pub const RECALL_TIME: Duration = Duration::from_millis(500);
 /// How long an order's expiry waits for the last look at the API.
 pub const LAST_LOOK: Duration = Duration::from_secs(10);
 /// Orders that have it at once, and as many that wait for it. One that finds it full is told again after a second.

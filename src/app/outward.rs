@@ -6,8 +6,10 @@ use std::thread::JoinHandle;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{LocalSet, spawn_local};
+use tokio::time::timeout;
 
 use crate::engine::Expiring;
+use crate::limits;
 use crate::link::Keeper;
 use crate::net::stop::Stopping;
 use crate::telemetry::Metrics;
@@ -21,11 +23,17 @@ pub(super) struct Outward {
 
 /// Held by who serves those that wait for Mercado Pago.
 pub(super) struct Hold {
+    watching: oneshot::Receiver<()>,
     until: oneshot::Sender<()>,
     ended: oneshot::Receiver<()>,
 }
 
 impl Hold {
+    /// Returns once the tracker knows what the log says. Where that is much it goes on while controllers are served.
+    pub(super) async fn watches(&mut self) {
+        let _ = timeout(limits::RECALL_TIME, &mut self.watching).await;
+    }
+
     /// Nobody waits any more. Returns once nothing is under way.
     pub(super) async fn release(self) {
         drop(self.until);
@@ -37,6 +45,7 @@ impl Hold {
 pub(super) fn start(outward: Outward, metrics: &Metrics, stopping: Stopping) -> io::Result<(JoinHandle<()>, Hold)> {
     let (until, held) = oneshot::channel();
     let (ending, ended) = oneshot::channel();
+    let (begins, watching) = oneshot::channel();
     let metrics = metrics.clone();
     let thread = std::thread::Builder::new().name("mercadopago".into()).spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -44,15 +53,16 @@ pub(super) fn start(outward: Outward, metrics: &Metrics, stopping: Stopping) -> 
             .build()
             .expect("a runtime needs a few file descriptors, and this is the start");
         // Everything counted on this thread is this server's.
-        metrics.within(|| LocalSet::new().block_on(&runtime, run(outward, held, stopping)));
+        metrics.within(|| LocalSet::new().block_on(&runtime, run(outward, begins, held, stopping)));
         drop(runtime);
         drop::<oneshot::Sender<()>>(ending);
     })?;
-    Ok((thread, Hold { until, ended }))
+    let hold = Hold { watching, until, ended };
+    Ok((thread, hold))
 }
 
-async fn run(outward: Outward, held: oneshot::Receiver<()>, stopping: Stopping) {
-    let tracking = spawn_local(outward.tracker.run(outward.expiring));
+async fn run(outward: Outward, begins: oneshot::Sender<()>, held: oneshot::Receiver<()>, stopping: Stopping) {
+    let tracking = spawn_local(outward.tracker.run(outward.expiring, begins));
     let linking = spawn_local(outward.keeper.run(stopping));
     let _ = held.await;
     tracking.abort();

@@ -92,7 +92,7 @@ struct Options {
         help_heading = "Server"
     )]
     socket: Option<PathBuf>,
-    /// The server's address instead, such as http://127.0.0.1:8081 or https://pay.example.com:8443
+    /// The server's address instead, such as `http://127.0.0.1:8081` or `https://pay.example.com:8443`
     #[arg(long, global = true, value_name = "URL", help_heading = "Server")]
     url: Option<String>,
     /// The file with the token that goes with --url

@@ -1,6 +1,6 @@
 //! Who is at the other end: networks, and who stands behind a proxy. Nothing here waits or holds a socket.
 //!
-//! A proxy says in two ways for whom it asks: in a PROXY header before anything else ([`announced`]), or in
+//! A proxy says in two ways for whom it asks: in a PROXY header before anything else ([`announced()`]), or in
 //! `X-Forwarded-For`, whose last entry is its own ([`behind`]). Both are believed of configured proxies only, since anybody
 //! can write either.
 

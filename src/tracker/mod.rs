@@ -26,7 +26,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::{Id, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, warn};
@@ -157,8 +157,9 @@ enum Named {
 }
 
 impl Tracker {
-    /// Runs until dropped, on a `LocalSet`.
-    pub async fn run(self, mut expiring: mpsc::Receiver<Expiring>) {
+    /// Runs until dropped, on a `LocalSet`. Tells when it knows all that the log says; what is pushed from then on it knows to
+    /// be new, while of an older order nobody knows whether Mercado Pago has it.
+    pub async fn run(self, mut expiring: mpsc::Receiver<Expiring>, watching: oneshot::Sender<()>) {
         let mut desk = Desk::new(self);
         let mut follower = loop {
             match desk.recall().await {
@@ -167,6 +168,8 @@ impl Tracker {
             }
             sleep(limits::AGAIN_LAST).await;
         };
+        // Who asked may not have waited.
+        let _ = watching.send(());
         let tools = desk.tools.clone();
         loop {
             desk.begin();

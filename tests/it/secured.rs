@@ -315,7 +315,7 @@ fn a_broken_certificate_changes_nothing_and_is_named() {
     fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).expect("it is ours");
     let server = on(&folder).start();
     let warning = format!(
-        "poll.tls.key_file: every user of this machine can read {0}: chmod o-r {0}",
+        "poll.tls.key_file: every user of this machine can read or change {0}: chmod o-rw {0}",
         key.display()
     );
     assert!(server.log.contains(&warning), "{}", server.log);
