@@ -536,7 +536,7 @@ async fn serve_shared(metrics: &Metrics, admin: TcpListener, begin: oneshot::Rec
 async fn serve_control(faces: Faces, probe: &OnceLock<Probe>, stopping: Stopping) {
     let Faces {
         engine,
-        mut outward,
+        outward,
         expiring,
         mut rings,
         clock,
@@ -558,7 +558,6 @@ async fn serve_control(faces: Faces, probe: &OnceLock<Probe>, stopping: Stopping
     // Whoever can reach a port can open connections to it, token or not: that must not take the socket's places.
     let (local, mut network) = (control(), control());
     network.limits.first = limits::CONTROL_FIRST_TIME;
-    outward.watches().await;
     let _ = probe.set(told);
     let unix = async {
         match tokio::net::UnixListener::from_std(socket) {

@@ -2,11 +2,11 @@
 //! hundred microseconds of computing, and hundreds of points of sale may want one at once: no controller waits for that.
 
 use std::io;
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{LocalSet, spawn_local};
-use tokio::time::timeout;
 
 use crate::engine::Expiring;
 use crate::limits;
@@ -23,17 +23,11 @@ pub(super) struct Outward {
 
 /// Held by who serves those that wait for Mercado Pago.
 pub(super) struct Hold {
-    watching: oneshot::Receiver<()>,
     until: oneshot::Sender<()>,
     ended: oneshot::Receiver<()>,
 }
 
 impl Hold {
-    /// Returns once the tracker knows what the log says. Where that is much it goes on while controllers are served.
-    pub(super) async fn watches(&mut self) {
-        let _ = timeout(limits::RECALL_TIME, &mut self.watching).await;
-    }
-
     /// Nobody waits any more. Returns once nothing is under way.
     pub(super) async fn release(self) {
         drop(self.until);
@@ -42,10 +36,11 @@ impl Hold {
     }
 }
 
+/// Returns once the tracker knows what the log says, or after a moment.
 pub(super) fn start(outward: Outward, metrics: &Metrics, stopping: Stopping) -> io::Result<(JoinHandle<()>, Hold)> {
     let (until, held) = oneshot::channel();
     let (ending, ended) = oneshot::channel();
-    let (begins, watching) = oneshot::channel();
+    let (begins, begun) = sync_channel(1);
     let metrics = metrics.clone();
     let thread = std::thread::Builder::new().name("mercadopago".into()).spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -57,11 +52,12 @@ pub(super) fn start(outward: Outward, metrics: &Metrics, stopping: Stopping) -> 
         drop(runtime);
         drop::<oneshot::Sender<()>>(ending);
     })?;
-    let hold = Hold { watching, until, ended };
-    Ok((thread, hold))
+    // Where the log says much, the tracker goes on reading while controllers are served.
+    let _ = begun.recv_timeout(limits::RECALL_TIME);
+    Ok((thread, Hold { until, ended }))
 }
 
-async fn run(outward: Outward, begins: oneshot::Sender<()>, held: oneshot::Receiver<()>, stopping: Stopping) {
+async fn run(outward: Outward, begins: SyncSender<()>, held: oneshot::Receiver<()>, stopping: Stopping) {
     let tracking = spawn_local(outward.tracker.run(outward.expiring, begins));
     let linking = spawn_local(outward.keeper.run(stopping));
     let _ = held.await;

@@ -24,9 +24,10 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
+use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::task::{Id, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, warn};
@@ -159,7 +160,7 @@ enum Named {
 impl Tracker {
     /// Runs until dropped, on a `LocalSet`. Tells when it knows all that the log says; what is pushed from then on it knows to
     /// be new, while of an older order nobody knows whether Mercado Pago has it.
-    pub async fn run(self, mut expiring: mpsc::Receiver<Expiring>, watching: oneshot::Sender<()>) {
+    pub async fn run(self, mut expiring: mpsc::Receiver<Expiring>, watching: SyncSender<()>) {
         let mut desk = Desk::new(self);
         let mut follower = loop {
             match desk.recall().await {
@@ -169,7 +170,7 @@ impl Tracker {
             sleep(limits::AGAIN_LAST).await;
         };
         // Who asked may not have waited.
-        let _ = watching.send(());
+        let _ = watching.try_send(());
         let tools = desk.tools.clone();
         loop {
             desk.begin();
