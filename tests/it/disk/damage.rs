@@ -70,6 +70,14 @@ fn with_changed(data: &Path, file: &str, change: impl FnOnce(&mut Vec<u8>)) -> t
     copy
 }
 
+/// How much of a write-ahead log was written: behind that it is laid out with zeros, and a page may end with some too.
+fn whole_frames(wal: &[u8]) -> u64 {
+    let header = 32;
+    let frame = 24 + PAGE;
+    let last = wal.iter().rposition(|byte| *byte != 0).unwrap() as u64;
+    header + (last + 1 - header).div_ceil(frame) * frame
+}
+
 /// All of the page boundaries, or some with the first two and the last.
 fn cuts(length: u64) -> Vec<u64> {
     let pages = length.div_ceil(PAGE);
@@ -121,8 +129,7 @@ fn a_write_ahead_log_that_lost_its_end_is_an_earlier_state_and_no_mixture() {
     server.kill();
     let data = folder.path().join("data");
     let wal = fs::read(data.join(WAL)).unwrap();
-    // Behind what was written it is laid out with zeros.
-    let used = wal.iter().rposition(|byte| *byte != 0).unwrap() as u64 + 1;
+    let used = whole_frames(&wal);
     let (mut refused, mut shorter) = (0, 0);
     for cut in cuts(used).into_iter().chain([used]) {
         let place = format!("{cut} of {used} bytes");
