@@ -18,7 +18,7 @@ use surtidor::clock::Clock;
 use surtidor::domain::command::Command;
 use surtidor::domain::id::{AccountId, PosId};
 use surtidor::domain::pos::{Mode, PollKey, Registration};
-use surtidor::engine::{Accounts, Engine, Parts};
+use surtidor::engine::{Accounts, Engine, Lull, Parts};
 use surtidor::log::Log;
 use surtidor::table::{Names, Table, UrlSecrets, doorbell};
 use tokio::task::JoinSet;
@@ -112,6 +112,7 @@ fn register(folder: &Path, pos: usize) {
     let account = config.accounts[0].id.clone();
     let log = Log::open(&config.data.dir, &KEYS.join(",")).expect("a new folder");
     let (bell, _rings) = doorbell();
+    let lull = Arc::new(Lull::default());
     let (engine, writer) = Engine::start(Parts {
         reader: log.reader().expect("it is open"),
         log,
@@ -123,10 +124,12 @@ fn register(folder: &Path, pos: usize) {
         accounts: Arc::new(Accounts::new(&config.accounts)),
         clock: Clock::default(),
         keep_entries: Duration::from_secs(86_400),
+        lull: lull.clone(),
     })
     .expect("it starts");
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
+        .on_thread_park(move || lull.begins())
         .build()
         .expect("a runtime");
     runtime.block_on(async {

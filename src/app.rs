@@ -22,7 +22,7 @@ use crate::clock::Clock;
 use crate::config::{self, Config, Secret};
 use crate::control::{self, BindError, Control};
 use crate::domain::id::AccountId;
-use crate::engine::{self, Accounts, Condition, Engine, Expiring, Parts, Writer};
+use crate::engine::{self, Accounts, Condition, Engine, Expiring, Lull, Parts, Writer};
 use crate::limits;
 use crate::link::{self, Bell, Keeper, Reloads, StoreError};
 use crate::log::{Log, LogError, OpenError};
@@ -187,11 +187,12 @@ impl App {
         let admin = listeners::one("admin.listen", handed.admin, config.admin.listen)?;
         let admin_address = admin.local_addr()?;
         let (go, begin) = oneshot::channel();
+        let lull = Arc::new(Lull::default());
         let shared = {
-            let (metrics, stopping) = (metrics.clone(), stopping.clone());
+            let (metrics, lull, stopping) = (metrics.clone(), lull.clone(), stopping.clone());
             std::thread::Builder::new()
                 .name("control".into())
-                .spawn(move || run_shared(&metrics, admin, begin, stopping))?
+                .spawn(move || run_shared(&metrics, lull, admin, begin, stopping))?
         };
 
         warn_of_missing_tokens(&config);
@@ -224,6 +225,7 @@ impl App {
             accounts: accounts.clone(),
             clock: clock.clone(),
             keep_entries: Duration::from_secs(u64::from(config.data.keep_days) * 86_400),
+            lull,
         })?;
 
         let (shared_answers, present) = presence::channel();
@@ -502,9 +504,16 @@ fn with_cut_links(well: &str, cut: &[AccountId]) -> String {
     }
 }
 
-fn run_shared(metrics: &Metrics, admin: TcpListener, begin: oneshot::Receiver<Faces>, stopping: Stopping) {
+fn run_shared(
+    metrics: &Metrics,
+    lull: Arc<Lull>,
+    admin: TcpListener,
+    begin: oneshot::Receiver<Faces>,
+    stopping: Stopping,
+) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
+        .on_thread_park(move || lull.begins())
         .build()
         .expect("a runtime needs a few file descriptors, and this is the start");
     // Everything counted on this thread is this server's.

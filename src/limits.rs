@@ -197,6 +197,14 @@ pub const LOG_LINES_PAUSE: Duration = Duration::from_millis(5);
 pub const COMMANDS: usize = 8_192;
 /// Commands of one commit. More would only make the first of them wait.
 pub const COMMIT_COMMANDS: usize = 1_024;
+/// A commit of so many commands is followed by a wait for the next ones, so that they share a sync as well: until there are
+/// enough, or the thread that serves controllers has nothing left to do. Few who push never wait. More than enough at once
+/// would leave that thread idle while they are written.
+pub const GATHER_FROM: usize = 16;
+pub const GATHER_ENOUGH: usize = 128;
+/// How long at most, and how often it is looked whether there are enough.
+pub const GATHER_TIME: Duration = Duration::from_millis(4);
+pub const GATHER_LOOK: Duration = Duration::from_micros(200);
 /// How long a caller waits for its command. A disk that stalls longer is a fault that the controller must see.
 pub const COMMAND_TIME: Duration = Duration::from_secs(15);
 /// Notifications that are not worked off yet. An order has some ten at most, and those that wait are merged: a thousand

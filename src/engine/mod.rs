@@ -5,6 +5,7 @@
 
 mod accounts;
 mod inbox;
+mod lull;
 mod metrics;
 mod recover;
 mod registry;
@@ -31,6 +32,7 @@ use crate::table::{Ring, Table};
 
 pub use accounts::{Accounts, Link};
 pub use inbox::{Inbox, NotKept, Taken};
+pub use lull::Lull;
 pub use metrics::describe;
 pub use tokens::{Admitted, NotChanged, Revoked, TokenRefusal, Tokens, Told};
 
@@ -165,6 +167,8 @@ pub struct Parts {
     pub accounts: Arc<Accounts>,
     pub clock: Clock,
     pub keep_entries: Duration,
+    /// Told by the thread that serves controllers.
+    pub lull: Arc<Lull>,
 }
 
 /// The writer's thread, to be waited for.
@@ -180,6 +184,7 @@ impl Engine {
             accounts,
             clock,
             keep_entries,
+            lull,
         } = parts;
         let seq = log.last_seq()?;
         let feed = Arc::new(Feed::new(reader.clone(), seq));
@@ -190,7 +195,7 @@ impl Engine {
         let (condition, watched) = watch::channel(Condition::Well);
         let inbox = Inbox::new(work.clone(), views.inbox.clone(), clock.clone());
         let tokens = Tokens::new(work.clone(), views.tokens.clone(), clock.clone());
-        let writer = writer::Writer::new(log, views.clone(), clock, condition, seq, keep_entries);
+        let writer = writer::Writer::new(log, views.clone(), clock, condition, seq, keep_entries, lull);
         let thread = std::thread::Builder::new()
             .name("log-writer".into())
             .spawn(move || writer.run(waiting))

@@ -11,7 +11,7 @@ use super::inbox::Keep;
 use super::metrics::Turn;
 use super::tokens::TokenWork;
 use super::views::{Views, place_of};
-use super::{Applied, Condition, Denied, Job, Record, Work};
+use super::{Applied, Condition, Denied, Job, Lull, Record, Work};
 use crate::clock::{Clock, Now};
 use crate::domain::command::{Command, Event};
 use crate::domain::decide::{Beyond, decide};
@@ -31,6 +31,7 @@ pub(super) struct Writer {
     /// The newest entry's number.
     seq: u64,
     keep_entries: Duration,
+    lull: Arc<Lull>,
     trimming: bool,
     /// The tables follow the entries, whenever nothing else is to be done.
     catching_up: bool,
@@ -76,6 +77,7 @@ impl Writer {
         condition: watch::Sender<Condition>,
         seq: u64,
         keep_entries: Duration,
+        lull: Arc<Lull>,
     ) -> Writer {
         let writer = Writer {
             log,
@@ -84,6 +86,7 @@ impl Writer {
             condition,
             seq,
             keep_entries,
+            lull,
             trimming: false,
             catching_up: false,
             caught_up: Vec::new(),
@@ -132,7 +135,8 @@ impl Writer {
             // That something was worked off waits for a commit that is made anyway: what a crash brings back is looked at
             // once more, and no harm done.
             let can_wait = self.worked_off.len() < limits::COMMIT_COMMANDS && !self.catching_up && !stopping;
-            if group.len() > 0 || !can_wait {
+            let commands = group.len();
+            if commands > 0 || !can_wait {
                 self.do_all(group);
             }
             for work in tokens {
@@ -146,11 +150,23 @@ impl Writer {
                 self.catch_up();
             }
             self.tidy(!waiting.is_empty());
+            if commands >= limits::GATHER_FROM {
+                self.gather(&waiting);
+            }
         }
         self.write_uses();
         if let Err(error) = self.log.close() {
             error!(%error, "the last checkpoint failed");
         }
+    }
+
+    /// Lets those who were just answered ask again: one sync is enough for many of them.
+    fn gather(&self, waiting: &mpsc::Receiver<Work>) {
+        let until = Instant::now() + limits::GATHER_TIME;
+        while waiting.len() < limits::GATHER_ENOUGH
+            && Instant::now() < until
+            && !self.lull.begins_within(limits::GATHER_LOOK)
+        {}
     }
 
     /// Waits for work, and does what can wait for as long as there is none.

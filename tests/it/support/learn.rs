@@ -79,6 +79,7 @@ impl Station {
             accounts: Arc::new(Accounts::new(&config.accounts)),
             clock: Clock::default(),
             keep_entries: Duration::from_secs(86_400),
+            lull: Arc::default(),
         };
         let (engine, writer) = Engine::start(parts).expect("the log is whole");
         let pos = PosId::parse(pos).expect("a name");
