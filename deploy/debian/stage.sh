@@ -14,14 +14,6 @@ for shell in bash zsh fish; do
   "$program" completions "$shell" >"$folder/completions.$shell"
 done
 
-# The units as they are; a package puts programs elsewhere than who builds from source.
-rm -rf "$folder/units"
-mkdir "$folder/units"
-shopt -s nullglob
-for unit in deploy/*.service deploy/*.socket; do
-  sed 's|/usr/local/bin/surtidor|/usr/bin/surtidor|' "$unit" >"$folder/units/${unit##*/}"
-done
-
 # What is linked into the program, and the notices that its licences ask to be handed on.
 {
   echo "Crates in surtidor, with SQLite (public domain) in libsqlite3-sys, and Rust's own library (MIT or Apache-2.0)."

@@ -11,8 +11,9 @@ use super::{Environment, Failure, Screen};
 /// Writes a copy of all that is stored to a file, while the server runs or not
 ///
 /// The copy is of one moment, and stands under its name once it is whole and on the disk. To restore it, stop the server,
-/// empty the data folder, and put the copy there as surtidor.sqlite. Secrets are not in it: neither tokens nor what links
-/// (OAuth) brought.
+/// remove surtidor.sqlite, surtidor.sqlite-wal and surtidor.sqlite-shm from the data folder, and put the copy there as
+/// surtidor.sqlite. It has no access token, and nothing that links (OAuth) brought: that stays where it is, in the folder's
+/// oauth. Of the tokens of controllers it has what the server knows them by.
 #[derive(Args)]
 #[command(after_help = "Examples:
   surtidor backup /backup/surtidor-2026-11-21

@@ -21,7 +21,8 @@ use crate::limits::IMPORT_IN_FLIGHT;
 ///
 /// The first line names the columns: pos, and key.NAME for each of the server's `poll.keys`; if you like also name,
 /// account, mode, require_lease, url_secret, external_id, external_store_id. An empty field takes its default. Points of
-/// sale of the modes attended and intent need no key. All rows are tried, and each that failed is reported; importing the file again is harmless.
+/// sale of the modes attended and intent need no key. All rows are tried, and each that failed is reported; importing the
+/// file again is harmless.
 #[derive(Args)]
 #[command(after_help = "Example:
   surtidor pos import pumps.csv

@@ -115,7 +115,9 @@ fn verify(args: VerifyArgs, env: &Environment, screen: &mut Screen<'_>) -> Resul
     if damaged == 0 {
         return Ok(screen.line(&format!("{said}: all as it was written."))?);
     }
-    Err(Failure::Fault(format!("{said}: {damaged} are damaged or missing")))
+    Err(Failure::Fault(format!(
+        "{said}: {damaged} places are damaged or missing"
+    )))
 }
 
 fn sentence(looked: &Looked) -> String {

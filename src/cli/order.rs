@@ -89,7 +89,8 @@ struct PushArgs {
 
 /// Shows one order: its status, its times, its payments, what went back
 ///
-/// On a terminal the code is drawn that an open intent has of its own. Orders are kept for more than a year, so one that ended long ago is found as well.
+/// On a terminal the code is drawn that an open intent has of its own. Orders are kept for more than a year, so one that
+/// ended long ago is found as well.
 #[derive(Args)]
 #[command(after_help = "Example:
   surtidor order show T-1")]

@@ -75,7 +75,8 @@ pub enum Failed {
     Customer(#[from] Busy),
 }
 
-/// Runs until `end`, or until something was bought if a customer comes by itself. `ready` is called once everything is there. Runs inside a `LocalSet`.
+/// Runs until `end`, or until something was bought if a customer comes by itself. `ready` is called once everything is
+/// there. Runs inside a `LocalSet`.
 pub async fn run(
     settings: Settings,
     ready: impl FnOnce(&Addresses) -> io::Result<()>,

@@ -12,7 +12,8 @@ use crate::limits;
 use crate::net::body::Chunks;
 use crate::net::stop::Stopping;
 
-/// Goes on until the page leaves or the demo stops. `last` is what the page says it had: the `id` of a line of this run, or of another one.
+/// Goes on until the page leaves or the demo stops. `last` is what the page says it had: the `id` of a line of this run, or
+/// of another one.
 pub fn stream(show: Rc<Show>, last: Option<&str>, mut stopping: Stopping) -> Chunks {
     let of_this_run = last.and_then(|last| last.strip_prefix(&show.fixed.boot)?.strip_prefix('.'));
     let mut teller = Teller {

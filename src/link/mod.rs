@@ -179,7 +179,8 @@ impl Keeper {
         {
             let chance = self.chance(&account);
             let before = old.remove(&account);
-            let is_busy = before.as_ref().is_some_and(|tended| tended.is_busy);
+            // Also if the account was not configured for a while.
+            let is_busy = self.begun.values().any(|begun| *begun == account);
             let tended = match before.filter(|tended| tended.link.same_consent(&link)) {
                 Some(mut tended) => {
                     tended.renew(link, collector_id, now);

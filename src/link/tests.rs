@@ -138,27 +138,35 @@ fn doubts_are_looked_into_at_once_and_then_not_for_a_while() {
     assert_eq!(due(&tended, after(now, 601)), 0);
 }
 
-#[tokio::test]
-async fn a_refresh_that_panics_is_tried_again() {
-    let folder = tempfile::tempdir().unwrap();
-    let (accounts, clock) = (Arc::new(Accounts::new(&[])), Clock::default());
-    let account = AccountId::parse("main").unwrap();
+/// Of one account with a link, and an API that nobody answers at.
+fn keeper(folder: &Path) -> (Keeper, AccountId) {
+    let accounts = Arc::new(Accounts::new(&[]));
     let base = crate::mercadopago::tests::server::base("http://127.0.0.1:1");
     let parts = Parts {
-        data: folder.path(),
+        data: folder,
         accounts: accounts.clone(),
         client: Client::new(&base),
-        clock: clock.clone(),
+        clock: Clock::default(),
         bell: Bell::new(accounts),
     };
-    let known = Known {
-        account: account.clone(),
+    let (keeper, _) = Keeper::new(parts, vec![known()]);
+    (keeper, known().account)
+}
+
+fn known() -> Known {
+    Known {
+        account: AccountId::parse("main").unwrap(),
         collector_id: 7,
         link: link("TG-1"),
         stored: None,
-    };
-    let (mut keeper, _reloads) = Keeper::new(parts, vec![known]);
-    let now = clock.now();
+    }
+}
+
+#[tokio::test]
+async fn a_refresh_that_panics_is_tried_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut keeper, account) = keeper(folder.path());
+    let now = keeper.clock.now();
     let tended = keeper.links.get_mut(&account).expect("it is configured");
     tended.begin(now);
     tended.unwritten = Some(stored("TG-1", now, 1_000));
@@ -167,6 +175,23 @@ async fn a_refresh_that_panics_is_tried_again() {
     let ended = keeper.jobs.join_next_with_id().await.expect("a job");
     keeper.end(ended);
     let tended = &keeper.links[&account];
-    assert!(!tended.is_busy && due(tended, clock.now()) <= 1);
+    assert!(!tended.is_busy && due(tended, keeper.clock.now()) <= 1);
     assert!(tended.unwritten.is_some(), "what came is written the next time");
+}
+
+/// Two at once would use the same refresh token, and write the same file.
+#[tokio::test]
+async fn an_account_that_comes_back_while_its_refresh_is_under_way_waits_for_that() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut keeper, account) = keeper(folder.path());
+    let now = keeper.clock.now();
+    keeper.links.get_mut(&account).expect("it is configured").begin(now);
+    let job = keeper.jobs.spawn(async { panic!("on purpose") });
+    keeper.begun.insert(job.id(), account.clone());
+    keeper.take(Vec::new());
+    keeper.take(vec![known()]);
+    assert!(keeper.links[&account].is_busy);
+    let ended = keeper.jobs.join_next_with_id().await.expect("a job");
+    keeper.end(ended);
+    assert!(!keeper.links[&account].is_busy);
 }

@@ -174,7 +174,7 @@ fn entries(
         looked.entries += 1;
         // Of trimmed entries, each POS's newest stays.
         if row.seq() >= next {
-            (next..row.seq()).for_each(|missing| tell(Damage::missing(format!("entry {missing}"))));
+            gap(next, row.seq()).into_iter().for_each(&mut *tell);
             next = row.seq() + 1;
         }
         if let Err(damage) = row.verified() {
@@ -198,6 +198,18 @@ fn entries(
         ends.insert(row.pos().to_owned(), (row.rev(), row.sum()));
     }
     Ok(())
+}
+
+/// What is missing from `first` up to before `next`. It is told in one: a number that is damaged itself may be any.
+fn gap(first: u64, next: u64) -> Option<Damage> {
+    match next - first {
+        0 => None,
+        1 => Some(Damage::missing(format!("entry {first}"))),
+        _ => Some(Damage {
+            place: format!("entries {first} to {}", next - 1),
+            what: "they are missing".into(),
+        }),
+    }
 }
 
 /// Each POS's newest entry must be there; how many there are.

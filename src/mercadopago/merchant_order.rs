@@ -33,7 +33,6 @@ pub struct MerchantOrder {
     pub payments: Vec<PaymentOfOrder>,
     /// Of its items, each once.
     pub currencies: Vec<String>,
-    pub total_amount: Option<Decimal>,
 }
 
 /// A payment as its merchant order tells it.
@@ -41,7 +40,6 @@ pub struct MerchantOrder {
 pub struct PaymentOfOrder {
     pub id: Option<u64>,
     pub status: PaymentStatus,
-    pub status_detail: Option<String>,
     /// The price, without the payer's costs. `None` if it is missing or no number.
     pub transaction_amount: Option<Decimal>,
     /// Zero if it is missing; `None` if it is there and no number.
@@ -87,7 +85,6 @@ impl MerchantOrder {
             collector_id: object.object("collector").and_then(|collector| collector.id("id")),
             payments: payments.iter().map(payment).collect::<Result<_, ApiError>>()?,
             currencies,
-            total_amount: object.amount("total_amount"),
         })
     }
 }
@@ -97,7 +94,6 @@ impl PaymentOfOrder {
         PaymentOfOrder {
             id: object.id("id"),
             status: PaymentStatus::read(object, "status"),
-            status_detail: object.text("status_detail"),
             transaction_amount: object.amount("transaction_amount"),
             refunded_amount: object.amount_or_zero("amount_refunded"),
             currency_id: object.text("currency_id"),

@@ -138,10 +138,12 @@ impl MerchantOrder {
                 .clone()
                 .filter(|payment| which(payment.status))
                 .map(|payment| payment.amount)
-                .sum::<Decimal>()
+                // Each may be for all of it if they were under review together: more than a decimal holds.
+                .fold(Decimal::ZERO, Decimal::saturating_add)
         };
         self.paid = sum(|status| status == Status::Approved);
-        self.refunded = payments.clone().map(|payment| payment.refunded).sum();
+        let refunded = payments.clone().map(|payment| payment.refunded);
+        self.refunded = refunded.fold(Decimal::ZERO, Decimal::saturating_add);
         if self.paid >= self.order.total {
             self.status = "closed";
         }

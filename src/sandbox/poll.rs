@@ -200,9 +200,9 @@ fn client(said: Option<&str>, administrator: Option<u64>) -> Vec<String> {
 
 fn third(body: &Json, account: &Account, is_linked: bool, mut wrong: Vec<String>) -> Result<Order, Vec<String>> {
     let items = body.get("items").elements();
-    let totals = items.iter().map(|item| item.get("total_amount").decimal());
-    let total = totals.sum::<Option<Decimal>>();
-    if total != body.get("total_amount").decimal() {
+    let mut totals = items.iter().map(|item| item.get("total_amount").decimal());
+    let total = totals.try_fold(Decimal::ZERO, |sum, total| sum.checked_add(total?));
+    if total.is_none() || total != body.get("total_amount").decimal() {
         wrong.push("total_amount is not the sum of its items' total_amount".to_owned());
     }
     let product = |item: &Json| {

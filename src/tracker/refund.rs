@@ -48,33 +48,48 @@ pub(super) async fn pursue(
     }
 }
 
-/// A refund at Mercado Pago that must be this one: of its amount, not older than it, and no other of ours.
+/// What Mercado Pago has made of it.
 async fn find(api: &Api<'_>, order: &Order, refund: &Refund) -> Result<Option<mercadopago::Refund>, ApiError> {
     let all = api.ask(api.client.refunds(api.token, refund.payment)).await?;
-    let oldest = Timestamp(
-        refund
-            .requested_at
-            .0
-            .saturating_sub(limits::CLOCKS_APART.as_millis() as i64),
-    );
+    Ok(own(order, refund, all))
+}
+
+/// The one at Mercado Pago that must be this one: of its amount, not older than it, and no other of ours. One that was
+/// refused may be that of an earlier try of ours, which had the same amount and failed: as many as there are of those are
+/// theirs, and one that was not refused goes first. Else money that went back would be told not to have.
+fn own(order: &Order, refund: &Refund, all: Vec<mercadopago::Refund>) -> Option<mercadopago::Refund> {
+    let apart = limits::CLOCKS_APART.as_millis() as i64;
+    let oldest = Timestamp(refund.requested_at.0.saturating_sub(apart));
     let is_ours = |made: &mercadopago::Refund| {
-        order
-            .refunds
-            .iter()
-            .any(|known| known.state == RefundState::Done(made.id))
+        let mut known = order.refunds.iter();
+        known.any(|known| known.state == RefundState::Done(made.id))
     };
-    let fits = |made: &mercadopago::Refund| {
-        made.amount == Some(refund.amount.amount()) && made.date_created.is_none_or(|at| at >= oldest) && !is_ours(made)
-    };
-    Ok(all.into_iter().filter(fits).min_by_key(|made| made.id))
+    let mut fitting: Vec<_> = all
+        .into_iter()
+        .filter(|made| made.amount == Some(refund.amount.amount()))
+        .filter(|made| made.date_created.is_none_or(|at| at >= oldest) && !is_ours(made))
+        .collect();
+    fitting.sort_by_key(|made| made.id);
+    let failed = order.refunds.iter().filter(|known| {
+        let is_alike = known.payment == refund.payment && known.amount == refund.amount;
+        is_alike && matches!(known.state, RefundState::Failed(_))
+    });
+    let failed = failed.count();
+    let (refused, mut others): (Vec<_>, Vec<_>) = fitting.into_iter().partition(is_refused);
+    if others.is_empty() {
+        return refused.into_iter().nth(failed);
+    }
+    Some(others.swap_remove(0))
+}
+
+fn is_refused(made: &mercadopago::Refund) -> bool {
+    matches!(made.status, RefundStatus::Rejected | RefundStatus::Cancelled)
 }
 
 fn state_of(made: &mercadopago::Refund) -> RefundState {
     match &made.status {
         RefundStatus::Approved => RefundState::Done(made.id),
-        RefundStatus::Rejected | RefundStatus::Cancelled => {
-            failed(made.reason.as_deref().unwrap_or("Mercado Pago rejected it"))
-        }
+        _ if is_refused(made) => failed(made.reason.as_deref().unwrap_or("Mercado Pago rejected it")),
         // Not done: it is read again.
         _ => RefundState::Requested,
     }

@@ -86,6 +86,33 @@ fn a_copy_made_under_load_has_all_that_was_acknowledged_before() {
 }
 
 #[test]
+fn a_copy_is_restored_in_place_as_the_help_says() {
+    let folder = folder();
+    let data = folder.path().join("data");
+    let copy = folder.path().join("copy");
+    let server = on(folder.path()).start();
+    let mut client = server.controller();
+    register(&mut client, "PUMP1");
+    push(&mut client, "PUMP1", "BEFORE").unwrap().expect(201);
+    said(&surtidor(&["backup", text(&copy), "--from", text(&data)]), 0);
+    client.ask("DELETE", "/v1/pos/PUMP1/order", "").unwrap().expect(204);
+    push(&mut client, "PUMP1", "AFTER").unwrap().expect(201);
+    // What it had not copied from the write-ahead log must not come back.
+    server.kill();
+    for file in ["surtidor.sqlite", "surtidor.sqlite-wal", "surtidor.sqlite-shm"] {
+        std::fs::remove_file(data.join(file)).unwrap();
+    }
+    std::fs::copy(&copy, data.join("surtidor.sqlite")).unwrap();
+    let server = on(folder.path()).start();
+    let mut client = server.controller();
+    let order = client.get("/v1/orders/BEFORE").unwrap().expect(200).json();
+    assert_eq!(order["status"], "ready");
+    client.get("/v1/orders/AFTER").unwrap().expect(404);
+    server.stop();
+    assert!(said(&surtidor(&["log", "verify", text(&data)]), 0).contains("all as it was written"));
+}
+
+#[test]
 fn a_copy_onto_a_full_disk_is_an_error_and_no_half_file() {
     let folder = folder();
     let server = on(folder.path()).start();

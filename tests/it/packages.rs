@@ -90,16 +90,20 @@ fn all_that_the_debian_package_lists_is_there() {
     for must in [
         "etc/surtidor/surtidor.toml",
         "usr/lib/systemd/system/surtidor.service",
+        "usr/lib/systemd/system/surtidor-control.socket",
         "usr/share/man/man1/surtidor-order-push.1",
         "usr/share/man/man5/surtidor.toml.5",
         "usr/share/doc/surtidor/examples/controller.py",
+        // What the scrape sample beside it loads, and what its alerts point to.
+        "usr/share/doc/surtidor/examples/rules.yml",
+        "usr/share/doc/surtidor/runbook.md",
     ] {
         assert!(
             installed.iter().any(|path| path == must),
             "{must} is not among {installed:#?}"
         );
     }
-    let unit = fs::read_to_string(staged.path().join("units/surtidor.service")).expect("the unit");
+    let unit = fs::read_to_string(repository().join("deploy/surtidor.service")).expect("the unit");
     assert!(
         unit.contains("\nExecStart=/usr/bin/surtidor serve --config /etc/surtidor/surtidor.toml\n"),
         "{unit}"

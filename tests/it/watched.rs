@@ -123,13 +123,14 @@ async fn points_of_sale_are_counted_by_state_and_by_whether_a_controller_is_ther
         }
     };
     expect(2.0, 0.0, 0.0, 0.0, 1.0).await;
-    station.hold_lease("PUMP2", 1).await;
+    station.hold_lease("PUMP2", 60).await;
     expect(2.0, 0.0, 0.0, 0.0, 0.0).await;
     station.say("PUMP1", json!({"state": "in_process"})).await;
     station.push("PUMP2", order("T-1", "100")).await;
     expect(0.0, 1.0, 0.0, 1.0, 0.0).await;
     let mut feed = station.feed("?pos=PUMP2&after=0").await;
     // Its lease lapses, and the order is withheld.
+    station.hold_lease("PUMP2", 1).await;
     feed.until("state_changed").await;
     expect(0.0, 1.0, 1.0, 0.0, 1.0).await;
     station.say("PUMP1", json!({"state": "timeout"})).await;

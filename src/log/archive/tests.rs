@@ -81,7 +81,15 @@ fn each_damage_is_named() {
         // What another entry could have said in its place has the right sum, and another history.
         (
             "UPDATE entry SET (at, body, prev, sum) = (SELECT at, body, prev, sum FROM entry WHERE seq = 2), rev = 1, seq = 9 WHERE seq = 5",
-            vec!["entry 5: it is missing"],
+            vec!["entries 5 to 8: they are missing"],
+        ),
+        // Told at once, and not one by one.
+        (
+            "UPDATE entry SET seq = 9000000000000000000 WHERE seq = 5",
+            vec![
+                "entries 5 to 8999999999999999999: they are missing",
+                "entry 9000000000000000000 (point of sale B, revision 3): its checksum is",
+            ],
         ),
     ] {
         let found = meddled(sql);

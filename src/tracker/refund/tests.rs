@@ -52,3 +52,39 @@ fn a_refusal_is_final_by_its_code_and_not_by_its_status() {
     assert!(!is_final(&ApiError::Refused(complaint(409, "1"))), "the key is in use");
     assert!(!is_final(&ApiError::Unavailable(complaint(500, "1"))));
 }
+
+/// An earlier try of the same amount was refused a moment ago, and stands in the same list.
+#[test]
+fn what_was_refused_before_is_not_taken_for_the_next_try() {
+    let made = |id, status| mercadopago::Refund {
+        id,
+        amount: Some("10".parse().expect("a decimal")),
+        status,
+        reason: None,
+        date_created: Some(Timestamp(1)),
+    };
+    let state = |number, state| Refund {
+        state,
+        ..refund(number, 7, "10")
+    };
+    let failed = state(1, failed("no money"));
+    let order = Order {
+        refunds: vec![failed, refund(2, 7, "10")],
+        ..order()
+    };
+    let found = |all: &[(u64, RefundStatus)]| {
+        let all = all.iter().map(|(id, status)| made(*id, status.clone())).collect();
+        own(&order, &refund(2, 7, "10"), all).map(|found| found.id)
+    };
+    use RefundStatus::{Approved, InProcess, Rejected};
+    assert_eq!(found(&[(1, Rejected), (2, InProcess)]), Some(2));
+    assert_eq!(found(&[(1, Rejected), (2, Approved)]), Some(2));
+    assert_eq!(found(&[(1, Rejected)]), None, "this one never came there");
+    assert_eq!(found(&[(2, Rejected), (1, Rejected)]), Some(2));
+    let none_failed = Order {
+        refunds: vec![refund(2, 7, "10")],
+        ..order.clone()
+    };
+    let own = own(&none_failed, &refund(2, 7, "10"), vec![made(1, Rejected)]);
+    assert_eq!(own.map(|own| own.id), Some(1), "and this one did");
+}

@@ -50,6 +50,23 @@ async fn a_telephone_asks_until_there_is_an_order() {
 }
 
 #[tokio::test]
+async fn two_that_are_approved_after_a_review_may_be_more_than_a_decimal_holds() {
+    let desk = Desk::start();
+    let merchant = Merchant::start().await;
+    merchant.sells("T-1", "70000000000000000000000000000");
+    let scan = desk.sees(place(&merchant.url("/pay"))).await;
+    let (first, second) = (
+        desk.pays(scan, Status::Pending).await,
+        desk.pays(scan, Status::Pending).await,
+    );
+    for payment in [first, second] {
+        desk.sandbox.finish(payment.id, Status::Approved).await.unwrap();
+    }
+    let order = &desk.sandbox.merchant_orders("T-1").await.unwrap()[0];
+    assert_eq!((order.status, order.paid), ("closed", Decimal::MAX));
+}
+
+#[tokio::test]
 async fn a_telephone_gives_up_and_a_customer_leaves() {
     let desk = Desk::with(Settings {
         poll_for: Duration::from_millis(20),
@@ -136,6 +153,11 @@ async fn answers_to_polls_are_read_strictly() {
     };
     let json = "Content-Type: application/json\r\n";
     let third = "Content-Type: application/json\r\norder-version: 2\r\n";
+    // Each is a decimal, and their sum is none.
+    let item = r#"{"title":"S","quantity":1,"unit_measure":"unit","unit_price":7e28,"total_amount":7e28}"#;
+    let huge = format!(
+        r#"{{"external_reference":"T-1","total_amount":7e28,"items":[{item},{item}],"title":"S","description":"D"}}"#
+    );
     for (status, headers, body, said) in [
         (200, "", order("", ""), "Content-Type"),
         (503, json, "{}".into(), "HTTP 503"),
@@ -193,6 +215,7 @@ async fn answers_to_polls_are_read_strictly() {
             "notification_url is not",
         ),
         (200, third, order("", ""), "total_amount is missing"),
+        (200, third, huge.clone(), "the items' sum is beyond all reason"),
         (
             200,
             "Content-Type: application/json\r\norder-version: 3\r\n",

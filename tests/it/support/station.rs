@@ -208,10 +208,12 @@ site = "MLA"
 
     /// One call with headers of its own, each ending in a line break; its answer may be a receipt's plain text.
     pub async fn call_with(&self, method: &str, path: &str, headers: &str, body: impl Display) -> Reply {
-        let mut wire = self.controller().await;
-        let body = body.to_string();
-        wire.send(request(method, path, headers, body.as_bytes()).as_slice())
-            .await;
+        let wire = self.controller().await;
+        self.call_on(wire, method, path, headers, &body.to_string()).await
+    }
+
+    async fn call_on(&self, mut wire: Wire, method: &str, path: &str, headers: &str, body: &str) -> Reply {
+        wire.send(&request(method, path, headers, body.as_bytes())).await;
         let reply = wire.reply().await;
         match reply.header("content-type") {
             Some("text/plain; charset=utf-8") => reply.check(),
@@ -236,17 +238,8 @@ site = "MLA"
 
     /// One call over loopback TCP with these headers, each ending in a line break.
     pub async fn call_from_afar(&self, headers: &str, method: &str, path: &str, body: impl Display) -> Reply {
-        let mut wire = self.afar().await;
-        let body = body.to_string();
-        wire.send(request(method, path, headers, body.as_bytes()).as_slice())
-            .await;
-        let reply = wire.reply().await;
-        match reply.header("content-type") {
-            Some("text/plain; charset=utf-8") => reply.check(),
-            _ => reply.check_control(),
-        }
-        self.check_said(method, path, &reply);
-        reply
+        let wire = self.afar().await;
+        self.call_on(wire, method, path, headers, &body.to_string()).await
     }
 
     /// A connection over loopback TCP.
