@@ -10,8 +10,9 @@ use std::sync::Arc;
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 
+use super::stream::Stream;
 use crate::limits;
 use crate::peer::{Proxies, announced};
 
@@ -132,17 +133,28 @@ impl Tcp {
     pub fn behind(listener: TcpListener, announcing: Option<Arc<Proxies>>) -> Tcp {
         Tcp { listener, announcing }
     }
-}
 
-impl Accept for Tcp {
-    type Io = TcpStream;
-
-    async fn accept(&mut self) -> io::Result<Opening<TcpStream>> {
+    pub(super) async fn accept_plain(&mut self) -> io::Result<Opening<TcpStream>> {
         let (io, address) = self.listener.accept().await?;
         let peer = address.ip().to_canonical();
         Ok(match &self.announcing {
             Some(proxies) if proxies.contains(peer) => Opening::Later(Box::pin(hear(io, peer))),
             _ => Opening::Open(Met { io, peer: Some(peer) }),
+        })
+    }
+}
+
+impl Accept for Tcp {
+    type Io = Stream;
+
+    async fn accept(&mut self) -> io::Result<Opening<Stream>> {
+        let stream = |Met { io, peer }| Met {
+            io: Stream::Tcp(io),
+            peer,
+        };
+        Ok(match self.accept_plain().await? {
+            Opening::Open(met) => Opening::Open(stream(met)),
+            Opening::Later(opening) => Opening::Later(Box::pin(async move { opening.await.map(stream) })),
         })
     }
 }
@@ -171,11 +183,14 @@ async fn hear(mut io: TcpStream, proxy: IpAddr) -> io::Result<Met<TcpStream>> {
 }
 
 impl Accept for UnixListener {
-    type Io = UnixStream;
+    type Io = Stream;
 
-    async fn accept(&mut self) -> io::Result<Opening<UnixStream>> {
+    async fn accept(&mut self) -> io::Result<Opening<Stream>> {
         let (io, _) = UnixListener::accept(self).await?;
-        Ok(Opening::Open(Met { io, peer: None }))
+        Ok(Opening::Open(Met {
+            io: Stream::Unix(io),
+            peer: None,
+        }))
     }
 }
 

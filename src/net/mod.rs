@@ -12,6 +12,7 @@ pub mod query;
 pub mod seats;
 mod serve;
 pub mod stop;
+pub mod stream;
 pub mod tls;
 
 pub use serve::{Face, Limits, serve};

@@ -12,6 +12,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::listen::{Accept, Met, Opening, Tcp};
 use super::metrics::Handshakes;
+use super::stream::Stream;
 use crate::tls::Server;
 
 /// For who speaks HTTP to a port of HTTPS: as a browser would otherwise show nothing but a broken connection.
@@ -36,10 +37,10 @@ impl Tls {
 }
 
 impl Accept for Tls {
-    type Io = Secured;
+    type Io = Stream;
 
-    async fn accept(&mut self) -> io::Result<Opening<Self::Io>> {
-        let opening = self.tcp.accept().await?;
+    async fn accept(&mut self) -> io::Result<Opening<Stream>> {
+        let opening = self.tcp.accept_plain().await?;
         let (acceptor, handshakes) = (self.acceptor.clone(), self.handshakes.clone());
         Ok(Opening::Later(Box::pin(async move {
             let Met { io, peer } = match opening {
@@ -57,7 +58,10 @@ impl Accept for Tls {
                 Some(HandshakeKind::Resumed) => handshakes.resumed.increment(1),
                 _ => handshakes.full.increment(1),
             }
-            Ok(Met { io: Secured(io), peer })
+            Ok(Met {
+                io: Stream::Tls(Box::new(Secured(io))),
+                peer,
+            })
         })))
     }
 }

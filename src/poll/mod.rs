@@ -24,11 +24,12 @@ use tokio::time::interval;
 
 use crate::limits;
 use crate::net::body::Whole;
-use crate::net::listen::{Accept, Tcp};
+use crate::net::listen::{Accept, Opening, Tcp};
 use crate::net::metrics::{Connections, Handshakes};
 use crate::net::presence::{self, Answerer, Asker};
 use crate::net::seats::Seats;
 use crate::net::stop::Stopping;
+use crate::net::stream::Stream;
 use crate::net::tls::Tls;
 use crate::net::{self, Face, Limits};
 use crate::peer::Proxies;
@@ -106,11 +107,7 @@ pub fn start(listeners: Vec<Listener>, settings: Settings, stopping: &Stopping) 
             askers.push(asker);
             let serve = move || {
                 let _ended = ended;
-                let local = LocalSet::new();
-                match listener {
-                    Ready::Plain(listener) => local.block_on(&runtime, serve(listener, face, polls, present, stopping)),
-                    Ready::Tls(listener) => local.block_on(&runtime, serve(listener, face, polls, present, stopping)),
-                }
+                LocalSet::new().block_on(&runtime, serve(listener, face, polls, present, stopping));
             };
             thread::Builder::new().name(format!("poll-{i}")).spawn(serve)
         });
@@ -182,6 +179,17 @@ enum Ready {
     Tls(Tls),
 }
 
+impl Accept for Ready {
+    type Io = Stream;
+
+    async fn accept(&mut self) -> io::Result<Opening<Stream>> {
+        match self {
+            Ready::Plain(listener) => listener.accept().await,
+            Ready::Tls(listener) => listener.accept().await,
+        }
+    }
+}
+
 fn prepare(listener: Listener, announcing: Option<Arc<Proxies>>) -> io::Result<(Runtime, Ready)> {
     let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
     let ready = {
@@ -198,7 +206,7 @@ fn prepare(listener: Listener, announcing: Option<Arc<Proxies>>) -> io::Result<(
     Ok((runtime, ready))
 }
 
-async fn serve(listener: impl Accept, face: Face, polls: Polls, present: Answerer, stopping: Stopping) {
+async fn serve(listener: Ready, face: Face, polls: Polls, present: Answerer, stopping: Stopping) {
     let clock = spawn_local(tick(polls.table()));
     let present = spawn_local(present.run());
     net::serve(listener, face, move |peer| polls.of(peer), stopping).await;
