@@ -91,8 +91,9 @@ pub const SECRET_LEN_ADVISED: usize = 16;
 /// Secrets of one purpose, so that they can be rotated: the new one, the old one, and two for mistakes. Each is tried
 /// on each poll or notification.
 pub const SECRETS: usize = 4;
-/// Linux: a Unix socket's path has 108 bytes, the last of them zero.
-pub const SOCKET_PATH_LEN: usize = 107;
+/// Linux: a Unix socket's path has 108 bytes, the last of them zero. At first it has this behind it.
+pub const SOCKET_PATH_LEN: usize = 107 - SOCKET_HIDDEN.len();
+pub const SOCKET_HIDDEN: &str = ".new";
 /// More threads than the largest machine has cores would only cost memory.
 pub const POLL_THREADS: usize = 256;
 /// `poll.connections` at most: these would take some 11 GiB.

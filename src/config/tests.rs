@@ -268,7 +268,7 @@ fn each_fault_says_what_would_be_right() {
         ),
         (
             &format!("control.socket = \"/{long}\""),
-            "1:9: control.socket: has 121 bytes, but a socket's path has at most 107",
+            "1:9: control.socket: has 121 bytes, but a socket's path has at most 103",
         ),
         (
             "control.socket_mode = \"660x\"",
