@@ -171,8 +171,8 @@ pub const NOTIFICATIONS_UNSEALED: usize = 512;
 pub const JSON_DEPTH: usize = 16;
 /// Connections that the kernel holds until they are accepted. It takes the lower of this and `net.core.somaxconn`.
 pub const BACKLOG: i32 = 4_096;
-/// Sockets that a service manager hands over: there are four faces, and one poll socket a thread at most.
-pub const HANDED_SOCKETS: usize = POLL_THREADS + 3;
+/// Sockets that a service manager hands over: for each thread one to poll and one to poll by TLS, and four of the others.
+pub const HANDED_SOCKETS: usize = 2 * POLL_THREADS + 4;
 /// How long the service manager may take to hear a word of ours.
 pub const MANAGER_TIME: Duration = Duration::from_secs(1);
 /// After a failed accept (no file descriptor is free): long enough to let others end, short enough not to be missed.
