@@ -8,7 +8,7 @@ use super::raw::{self, Raw, Setting, fold};
 use super::secret::{self, Open, Secret};
 use super::value::{
     Parsed, address, addresses, base_url, flag, group, loopback, mode, notification_path, number, path, proxies,
-    query_keys, socket_path, url_path, word,
+    query_keys, secret_path, socket_path, url_path, word,
 };
 use super::{
     Account, Admin, BaseUrl, Config, Control, ControlTls, Data, Home, MercadoPago, Notifications, OAuth, Poll, PollTls,
@@ -138,7 +138,7 @@ fn identity(
     found: &mut Findings,
 ) -> Option<Identity> {
     let read = |text: &str| {
-        let path = path(text)?;
+        let path = secret_path(text)?;
         let named = |why: &dyn Display| format!("{}: {why}", path.display());
         let text = read_text(&path, limits::CERTIFICATE_FILE_BYTES).map_err(|why| named(&why))?;
         Ok((text, path))
@@ -484,7 +484,7 @@ fn secrets(direct: &Option<Setting>, file: &Option<Setting>, found: &mut Finding
     if direct.is_some() {
         return found.one(direct, secret::lines).unwrap_or_default();
     }
-    let read = found.one(file, |text| secret::read_file(&path(text)?));
+    let read = found.one(file, |text| secret::read_file(&secret_path(text)?));
     if let (Some(file), Some((_, Some(open)))) = (file, &read) {
         found.warn(&file.place, &file.key, open.advice(file.text()));
     }
