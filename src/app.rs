@@ -1,7 +1,7 @@
 //! Builds everything from a configuration, starts the threads, and stops them in order.
 //!
 //! Threads: one for each poll listener; one for the control and admin faces and all that happens by itself; one that
-//! speaks with Mercado Pago; the log's writer and its reader.
+//! speaks with Mercado Pago; the log's writer and its two readers.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -47,7 +47,7 @@ mod listeners;
 mod outward;
 mod secured;
 
-use listeners::ControlSocket;
+use listeners::Bound;
 use outward::{Hold, Outward};
 use secured::Secured;
 
@@ -142,6 +142,8 @@ pub struct App {
     calls_per_second: Arc<AtomicU32>,
     stop: Stop,
     poll: poll::Running,
+    /// Held until the poll threads have ended.
+    polling: oneshot::Sender<()>,
     shared: JoinHandle<()>,
     outward: JoinHandle<()>,
     shared_answers: Asker,
@@ -162,6 +164,8 @@ struct Faces {
     token: Option<Secret>,
     probe: Probe,
     present: Answerer,
+    /// Ends with the poll threads.
+    polling: oneshot::Receiver<()>,
 }
 
 impl App {
@@ -179,12 +183,12 @@ impl App {
         })
     }
 
-    fn start_within(handed: Sockets, config: Config, metrics: &Metrics) -> Result<App, StartError> {
+    fn start_within(mut handed: Sockets, config: Config, metrics: &Metrics) -> Result<App, StartError> {
         let (stop, stopping) = channel();
         // First of all, so that whoever asks is told that we are starting.
         let names = handed.names();
         listeners::guarded(&names, &config)?;
-        let admin = listeners::one("admin.listen", handed.admin, config.admin.listen)?;
+        let admin = listeners::one("admin.listen", handed.admin.take(), config.admin.listen)?;
         let admin_address = admin.local_addr()?;
         let (go, begin) = oneshot::channel();
         let shared = {
@@ -227,46 +231,14 @@ impl App {
         })?;
 
         let (shared_answers, present) = presence::channel();
-        let threads = config.poll.threads;
-        let plain = listeners::shared("poll.listen", &handed.poll, &config.poll.listen, threads)?;
-        let poll_addresses = listeners::addresses(&plain)?;
-        let mut poll_listeners: Vec<_> = plain.into_iter().map(poll::Listener::Plain).collect();
-        let mut poll_tls = Vec::new();
-        if let (Some(tls), Some(secure)) = (&config.poll.tls, &secured.poll) {
-            let with_tls = listeners::shared("poll.tls.listen", &handed.poll_tls, &tls.listen, threads)?;
-            poll_tls = listeners::addresses(&with_tls)?;
-            let with_tls = with_tls.into_iter();
-            poll_listeners.extend(with_tls.map(|listener| poll::Listener::Tls(listener, secure.server.clone())));
-        }
-        let tcp = config
-            .control
-            .tcp
-            .map(|address| listeners::one("control.tcp", handed.control_tcp, address));
-        let tcp = tcp.transpose()?;
-        let control_tls = match (&config.control.tls, &secured.control) {
-            (Some(tls), Some(secure)) => {
-                let listener = listeners::one("control.tls.listen", handed.control_tls, tls.listen)?;
-                Some((listener, secure.server.clone()))
-            }
-            _ => None,
-        };
-        let ControlSocket {
-            listener: socket,
-            path,
-            is_ours: owns_socket,
-        } = listeners::control(handed.control, &config.control)?;
-        let addresses = Addresses {
-            poll: poll_addresses,
-            poll_tls,
-            control: path,
-            control_tcp: tcp.as_ref().map(TcpListener::local_addr).transpose()?,
-            control_tls: control_tls
-                .as_ref()
-                .map(|(listener, _)| listener.local_addr())
-                .transpose()?,
-            admin: admin_address,
-            handed: names,
-        };
+        let Bound {
+            poll: poll_listeners,
+            control: socket,
+            control_tcp: tcp,
+            control_tls: tls,
+            addresses,
+            owns_socket,
+        } = listeners::bind(handed, names, admin_address, &config, &secured)?;
 
         let seats = Seats::new(config.poll.connections);
         let settings = poll::Settings {
@@ -300,6 +272,7 @@ impl App {
             expiring: expired,
         };
         let (outward, hold) = outward::start(parts, metrics, stopping.clone())?;
+        let (polling, polled) = oneshot::channel();
         let faces = Faces {
             outward: hold,
             expiring,
@@ -320,9 +293,10 @@ impl App {
             clock: clock.clone(),
             socket,
             tcp,
-            tls: control_tls,
+            tls,
             token: config.control.token.clone(),
             present,
+            polling: polled,
         };
         // If it is gone it had panicked, and `stop` will say so.
         let _ = go.send(faces);
@@ -339,6 +313,7 @@ impl App {
             engine,
             stop,
             poll,
+            polling,
             shared,
             outward,
             shared_answers,
@@ -391,7 +366,8 @@ impl App {
             let _ = std::fs::remove_file(&self.addresses.control);
         }
         let polls = self.poll.join();
-        // The shared thread ends the writer, after the last command.
+        drop(self.polling);
+        // The shared thread ends the writer, after the last command and the last notification.
         let shared = self.shared.join().is_ok();
         let outward = self.outward.join().is_ok();
         // With it goes the log's reader.
@@ -547,6 +523,7 @@ async fn serve_control(faces: Faces, probe: &OnceLock<Probe>, stopping: Stopping
         token,
         probe: told,
         present,
+        polling,
     } = faces;
     let by_itself = spawn_local({
         let engine = engine.clone();
@@ -587,6 +564,8 @@ async fn serve_control(faces: Faces, probe: &OnceLock<Probe>, stopping: Stopping
     present.abort();
     by_itself.abort();
     outward.release().await;
+    // Nothing is ever sent. A notification that is still on its way in is answered once it is written down.
+    let _ = polling.await;
     engine.stop().await;
 }
 
