@@ -236,6 +236,8 @@ pub const PAGE_DEFAULT: usize = 100;
 /// Stored bytes of one page of `GET /v1/orders`, unless its first order alone has more. Pages are written on the one
 /// thread that serves all controllers; a thousand usual orders fit, a thousand of the largest would stop it for seconds.
 pub const ORDERS_PAGE_BYTES: usize = 1024 * 1024;
+/// Bytes of one page of `GET /v1/pos`, but for its last point of sale: each may have an open order, and so the same holds.
+pub const POS_PAGE_BYTES: usize = 1024 * 1024;
 
 // --- Mercado Pago's API -----------------------------------------------------------------------------------------
 
@@ -521,8 +523,8 @@ const _: () = assert!(
     "the server gives up first"
 );
 const _: () = assert!(
-    (ORDERS_PAGE_BYTES + BODY_BYTES) * 4 < CLIENT_ANSWER_BYTES,
-    "a page of the largest orders fits"
+    (ORDERS_PAGE_BYTES + BODY_BYTES) * 4 < CLIENT_ANSWER_BYTES && POS_PAGE_BYTES + BODY_BYTES * 4 < CLIENT_ANSWER_BYTES,
+    "a page of the largest orders fits, on points of sale as well"
 );
 const _: () = assert!(
     WATCH_SILENCE.as_secs() >= 2 * HEARTBEAT.as_secs(),

@@ -444,14 +444,7 @@ fn site_codes() -> String {
 }
 
 fn late_payment(text: &str) -> Parsed<LatePayment> {
-    word(
-        text,
-        &[
-            ("report", LatePayment::Report),
-            ("refund", LatePayment::Refund),
-            ("accept", LatePayment::Accept),
-        ],
-    )
+    word(text, &LatePayment::ALL.map(|word| (word.as_str(), word)))
 }
 
 fn delivery_failed(text: &str) -> Parsed<DeliveryFailed> {
