@@ -35,7 +35,7 @@ use crate::net::stop::{Stop, Stopping, channel};
 use crate::net::tls::Tls;
 use crate::net::{self, Face, Limits};
 use crate::notify::{self, Notifications};
-use crate::poll::{self, Counts, Elsewhere};
+use crate::poll::{self, Elsewhere};
 use crate::seal::Seal;
 use crate::systemd::{HandedError, Sockets};
 use crate::table::{Names, Ring, Table, UrlSecrets, doorbell};
@@ -147,6 +147,7 @@ pub struct App {
     shared: JoinHandle<()>,
     outward: JoinHandle<()>,
     shared_answers: Asker,
+    outward_answers: Asker,
     writer: Writer,
 }
 
@@ -266,17 +267,19 @@ impl App {
             calls_per_second: calls_per_second.clone(),
             metrics: tracker::Metrics::new(),
         };
+        let (outward_answers, outward_present) = presence::channel();
         let parts = Outward {
             tracker,
             keeper,
             expiring: expired,
+            present: outward_present,
         };
         let (outward, hold) = outward::start(parts, metrics, stopping.clone())?;
         let (polling, polled) = oneshot::channel();
         let faces = Faces {
             outward: hold,
             expiring,
-            probe: probe(&engine, clock.clone(), accounts.clone(), poll.counts(), poll.watch()),
+            probe: probe(&engine, clock.clone(), accounts.clone(), &poll, outward_answers.clone()),
             settings: control::Settings {
                 accounts: accounts.clone(),
                 keys: config.poll.keys.clone(),
@@ -317,6 +320,7 @@ impl App {
             shared,
             outward,
             shared_answers,
+            outward_answers,
             writer,
         })
     }
@@ -330,10 +334,13 @@ impl App {
         self.engine.condition()
     }
 
-    /// Waits until the log's writer, the poll threads and the control thread have each answered: for as long as one of them
-    /// hangs, and for ever if one has ended.
+    /// Waits until the log's writer, the poll threads, the control thread and the one that speaks with Mercado Pago have each
+    /// answered: for as long as one of them hangs, and for ever if one has ended.
     pub async fn answers(&self) {
-        let all = self.engine.answers().await && self.shared_answers.ask().await && self.poll.answers().await;
+        let all = self.engine.answers().await
+            && self.shared_answers.ask().await
+            && self.outward_answers.ask().await
+            && self.poll.answers().await;
         if !all {
             std::future::pending().await
         }
@@ -430,13 +437,8 @@ fn set(gauge: &metrics::Gauge, value: u64) {
     gauge.set(value as f64);
 }
 
-fn probe(
-    engine: &Engine,
-    clock: Clock,
-    accounts: Arc<Accounts>,
-    counts: Arc<Counts>,
-    is_whole: impl Fn() -> bool + Send + Sync + 'static,
-) -> Probe {
+fn probe(engine: &Engine, clock: Clock, accounts: Arc<Accounts>, poll: &poll::Running, outward: Asker) -> Probe {
+    let (counts, is_whole) = (poll.counts(), poll.watch());
     let (followers, lag) = (gauge!("surtidor_feed_followers"), gauge!("surtidor_feed_lag_entries"));
     let unfetched = gauge!("surtidor_paid_unfetched");
     let unfetched_oldest = gauge!("surtidor_paid_unfetched_oldest_seconds");
@@ -460,10 +462,12 @@ fn probe(
         }),
         ready: Box::new(move || ready(true)),
         healthy: Box::new(move || {
-            if is_whole() {
-                Ok(with_cut_links(well(false)?, &accounts.cut()))
-            } else {
+            if !is_whole() {
                 Err("a poll thread has ended".into())
+            } else if !outward.is_there() {
+                Err("the thread that speaks with Mercado Pago has ended".into())
+            } else {
+                Ok(with_cut_links(well(false)?, &accounts.cut()))
             }
         }),
     }
@@ -525,10 +529,6 @@ async fn serve_control(faces: Faces, probe: &OnceLock<Probe>, stopping: Stopping
         present,
         polling,
     } = faces;
-    let by_itself = spawn_local({
-        let engine = engine.clone();
-        async move { tokio::join!(engine.run(&mut rings, &expiring, &clock), engine.watch_space()) }
-    });
     let present = spawn_local(present.run());
     let (shared, settings) = (Rc::new(engine.clone()), Rc::new(settings));
     let control = || face("control", limits::CONTROL_IDLE_TIME, limits::CONTROL_CONNECTIONS);
@@ -560,9 +560,13 @@ async fn serve_control(faces: Faces, probe: &OnceLock<Probe>, stopping: Stopping
             net::serve(listener, network.clone(), move |_| control.clone(), stopping.clone()).await;
         }
     };
-    tokio::join!(unix, tcp, tls);
+    // Not a task of its own: a panic would be known to its handle alone, and no order would expire any more.
+    let by_itself = async { tokio::join!(engine.run(&mut rings, &expiring, &clock), engine.watch_space()) };
+    tokio::select! {
+        _ = async { tokio::join!(unix, tcp, tls) } => {}
+        _ = by_itself => {}
+    }
     present.abort();
-    by_itself.abort();
     outward.release().await;
     // Nothing is ever sent. A notification that is still on its way in is answered once it is written down.
     let _ = polling.await;
