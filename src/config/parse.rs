@@ -38,6 +38,9 @@ pub(super) fn parse(raw: &Raw, home: &Home, file: &Place, found: &mut Findings) 
     config
 }
 
+/// Where a key should stand, its name, and what would be right.
+type Example<'a> = (&'a Place, &'a str, &'a str);
+
 impl Findings {
     fn list<T>(&mut self, setting: &Option<Setting>, parse: impl FnOnce(&[String]) -> Parsed<T>) -> Option<T> {
         let setting = setting.as_ref()?;
@@ -53,13 +56,17 @@ impl Findings {
     fn required<T>(
         &mut self,
         setting: &Option<Setting>,
-        (place, key, example): (&Place, &str, &str),
+        example: Example<'_>,
         parse: impl FnOnce(&str) -> Parsed<T>,
     ) -> Option<T> {
+        self.missing(setting, example);
+        self.one(setting, parse)
+    }
+
+    fn missing(&mut self, setting: &Option<Setting>, (place, key, example): Example<'_>) {
         if setting.is_none() {
             self.fault(place, key, format!("is missing: write {example}"));
         }
-        self.one(setting, parse)
     }
 }
 
@@ -113,10 +120,7 @@ fn poll(raw: &raw::Poll, tls: &raw::PollTls, file: &Place, found: &mut Findings)
 }
 
 fn poll_tls(raw: &raw::PollTls, file: &Place, found: &mut Findings) -> Option<PollTls> {
-    let example = "listen = \"0.0.0.0:443\"";
-    if raw.listen.is_none() {
-        found.fault(file, "poll.tls.listen", format!("is missing: write {example}"));
-    }
+    found.missing(&raw.listen, (file, "poll.tls.listen", "listen = \"0.0.0.0:443\""));
     let listen = found.list(&raw.listen, addresses);
     let files = [&raw.certificate_file, &raw.key_file];
     let identity = identity("poll.tls", files, file, found);
