@@ -324,8 +324,8 @@ pub(super) fn delivery(delivery: &Delivery, at: Option<Timestamp>) -> DeliveryVi
 
 #[derive(Serialize)]
 pub(super) struct PosPage {
-    pub(super) pos: Vec<Box<RawValue>>,
-    pub(super) next: Option<String>,
+    pos: Vec<Box<RawValue>>,
+    next: Option<String>,
 }
 
 /// Of these, which may be followed by more, as many as a page holds: one at least.
