@@ -1,7 +1,7 @@
 //! Builds everything from a configuration, starts the threads, and stops them in order.
 //!
 //! Threads: one for each poll listener; one for the control and admin faces and all that happens by itself; one that
-//! speaks with Mercado Pago; the log's writer and its reader.
+//! speaks with Mercado Pago; the log's writer and its two readers.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -35,7 +35,7 @@ use crate::net::stop::{Stop, Stopping, channel};
 use crate::net::tls::Tls;
 use crate::net::{self, Face, Limits};
 use crate::notify::{self, Notifications};
-use crate::poll::{self, Counts, Elsewhere};
+use crate::poll::{self, Elsewhere};
 use crate::seal::Seal;
 use crate::systemd::{HandedError, Sockets};
 use crate::table::{Names, Ring, Table, UrlSecrets, doorbell};
@@ -47,7 +47,7 @@ mod listeners;
 mod outward;
 mod secured;
 
-use listeners::ControlSocket;
+use listeners::Bound;
 use outward::{Hold, Outward};
 use secured::Secured;
 
@@ -142,9 +142,12 @@ pub struct App {
     calls_per_second: Arc<AtomicU32>,
     stop: Stop,
     poll: poll::Running,
+    /// Held until the poll threads have ended.
+    polling: oneshot::Sender<()>,
     shared: JoinHandle<()>,
     outward: JoinHandle<()>,
     shared_answers: Asker,
+    outward_answers: Asker,
     writer: Writer,
 }
 
@@ -162,6 +165,8 @@ struct Faces {
     token: Option<Secret>,
     probe: Probe,
     present: Answerer,
+    /// Ends with the poll threads.
+    polling: oneshot::Receiver<()>,
 }
 
 impl App {
@@ -179,12 +184,12 @@ impl App {
         })
     }
 
-    fn start_within(handed: Sockets, config: Config, metrics: &Metrics) -> Result<App, StartError> {
+    fn start_within(mut handed: Sockets, config: Config, metrics: &Metrics) -> Result<App, StartError> {
         let (stop, stopping) = channel();
         // First of all, so that whoever asks is told that we are starting.
         let names = handed.names();
         listeners::guarded(&names, &config)?;
-        let admin = listeners::one("admin.listen", handed.admin, config.admin.listen)?;
+        let admin = listeners::one("admin.listen", handed.admin.take(), config.admin.listen)?;
         let admin_address = admin.local_addr()?;
         let (go, begin) = oneshot::channel();
         let lull = Arc::new(Lull::default());
@@ -229,46 +234,14 @@ impl App {
         })?;
 
         let (shared_answers, present) = presence::channel();
-        let threads = config.poll.threads;
-        let plain = listeners::shared("poll.listen", &handed.poll, &config.poll.listen, threads)?;
-        let poll_addresses = listeners::addresses(&plain)?;
-        let mut poll_listeners: Vec<_> = plain.into_iter().map(poll::Listener::Plain).collect();
-        let mut poll_tls = Vec::new();
-        if let (Some(tls), Some(secure)) = (&config.poll.tls, &secured.poll) {
-            let with_tls = listeners::shared("poll.tls.listen", &handed.poll_tls, &tls.listen, threads)?;
-            poll_tls = listeners::addresses(&with_tls)?;
-            let with_tls = with_tls.into_iter();
-            poll_listeners.extend(with_tls.map(|listener| poll::Listener::Tls(listener, secure.server.clone())));
-        }
-        let tcp = config
-            .control
-            .tcp
-            .map(|address| listeners::one("control.tcp", handed.control_tcp, address));
-        let tcp = tcp.transpose()?;
-        let control_tls = match (&config.control.tls, &secured.control) {
-            (Some(tls), Some(secure)) => {
-                let listener = listeners::one("control.tls.listen", handed.control_tls, tls.listen)?;
-                Some((listener, secure.server.clone()))
-            }
-            _ => None,
-        };
-        let ControlSocket {
-            listener: socket,
-            path,
-            is_ours: owns_socket,
-        } = listeners::control(handed.control, &config.control)?;
-        let addresses = Addresses {
-            poll: poll_addresses,
-            poll_tls,
-            control: path,
-            control_tcp: tcp.as_ref().map(TcpListener::local_addr).transpose()?,
-            control_tls: control_tls
-                .as_ref()
-                .map(|(listener, _)| listener.local_addr())
-                .transpose()?,
-            admin: admin_address,
-            handed: names,
-        };
+        let Bound {
+            poll: poll_listeners,
+            control: socket,
+            control_tcp: tcp,
+            control_tls: tls,
+            addresses,
+            owns_socket,
+        } = listeners::bind(handed, names, admin_address, &config, &secured)?;
 
         let seats = Seats::new(config.poll.connections);
         let settings = poll::Settings {
@@ -296,16 +269,19 @@ impl App {
             calls_per_second: calls_per_second.clone(),
             metrics: tracker::Metrics::new(),
         };
+        let (outward_answers, outward_present) = presence::channel();
         let parts = Outward {
             tracker,
             keeper,
             expiring: expired,
+            present: outward_present,
         };
         let (outward, hold) = outward::start(parts, metrics, stopping.clone())?;
+        let (polling, polled) = oneshot::channel();
         let faces = Faces {
             outward: hold,
             expiring,
-            probe: probe(&engine, clock.clone(), accounts.clone(), poll.counts(), poll.watch()),
+            probe: probe(&engine, clock.clone(), accounts.clone(), &poll, outward_answers.clone()),
             settings: control::Settings {
                 accounts: accounts.clone(),
                 keys: config.poll.keys.clone(),
@@ -322,9 +298,10 @@ impl App {
             clock: clock.clone(),
             socket,
             tcp,
-            tls: control_tls,
+            tls,
             token: config.control.token.clone(),
             present,
+            polling: polled,
         };
         // If it is gone it had panicked, and `stop` will say so.
         let _ = go.send(faces);
@@ -341,9 +318,11 @@ impl App {
             engine,
             stop,
             poll,
+            polling,
             shared,
             outward,
             shared_answers,
+            outward_answers,
             writer,
         })
     }
@@ -357,10 +336,13 @@ impl App {
         self.engine.condition()
     }
 
-    /// Waits until the log's writer, the poll threads and the control thread have each answered: for as long as one of them
-    /// hangs, and for ever if one has ended.
+    /// Waits until the log's writer, the poll threads, the control thread and the one that speaks with Mercado Pago have each
+    /// answered: for as long as one of them hangs, and for ever if one has ended.
     pub async fn answers(&self) {
-        let all = self.engine.answers().await && self.shared_answers.ask().await && self.poll.answers().await;
+        let all = self.engine.answers().await
+            && self.shared_answers.ask().await
+            && self.outward_answers.ask().await
+            && self.poll.answers().await;
         if !all {
             std::future::pending().await
         }
@@ -393,7 +375,8 @@ impl App {
             let _ = std::fs::remove_file(&self.addresses.control);
         }
         let polls = self.poll.join();
-        // The shared thread ends the writer, after the last command.
+        drop(self.polling);
+        // The shared thread ends the writer, after the last command and the last notification.
         let shared = self.shared.join().is_ok();
         let outward = self.outward.join().is_ok();
         // With it goes the log's reader.
@@ -456,13 +439,8 @@ fn set(gauge: &metrics::Gauge, value: u64) {
     gauge.set(value as f64);
 }
 
-fn probe(
-    engine: &Engine,
-    clock: Clock,
-    accounts: Arc<Accounts>,
-    counts: Arc<Counts>,
-    is_whole: impl Fn() -> bool + Send + Sync + 'static,
-) -> Probe {
+fn probe(engine: &Engine, clock: Clock, accounts: Arc<Accounts>, poll: &poll::Running, outward: Asker) -> Probe {
+    let (counts, is_whole) = (poll.counts(), poll.watch());
     let (followers, lag) = (gauge!("surtidor_feed_followers"), gauge!("surtidor_feed_lag_entries"));
     let unfetched = gauge!("surtidor_paid_unfetched");
     let unfetched_oldest = gauge!("surtidor_paid_unfetched_oldest_seconds");
@@ -486,10 +464,12 @@ fn probe(
         }),
         ready: Box::new(move || ready(true)),
         healthy: Box::new(move || {
-            if is_whole() {
-                Ok(with_cut_links(well(false)?, &accounts.cut()))
-            } else {
+            if !is_whole() {
                 Err("a poll thread has ended".into())
+            } else if !outward.is_there() {
+                Err("the thread that speaks with Mercado Pago has ended".into())
+            } else {
+                Ok(with_cut_links(well(false)?, &accounts.cut()))
             }
         }),
     }
@@ -556,11 +536,8 @@ async fn serve_control(faces: Faces, probe: &OnceLock<Probe>, stopping: Stopping
         token,
         probe: told,
         present,
+        polling,
     } = faces;
-    let by_itself = spawn_local({
-        let engine = engine.clone();
-        async move { tokio::join!(engine.run(&mut rings, &expiring, &clock), engine.watch_space()) }
-    });
     let present = spawn_local(present.run());
     let (shared, settings) = (Rc::new(engine.clone()), Rc::new(settings));
     let control = || face("control", limits::CONTROL_IDLE_TIME, limits::CONTROL_CONNECTIONS);
@@ -592,10 +569,16 @@ async fn serve_control(faces: Faces, probe: &OnceLock<Probe>, stopping: Stopping
             net::serve(listener, network.clone(), move |_| control.clone(), stopping.clone()).await;
         }
     };
-    tokio::join!(unix, tcp, tls);
+    // Not a task of its own: a panic would be known to its handle alone, and no order would expire any more.
+    let by_itself = async { tokio::join!(engine.run(&mut rings, &expiring, &clock), engine.watch_space()) };
+    tokio::select! {
+        _ = async { tokio::join!(unix, tcp, tls) } => {}
+        _ = by_itself => {}
+    }
     present.abort();
-    by_itself.abort();
     outward.release().await;
+    // Nothing is ever sent. A notification that is still on its way in is answered once it is written down.
+    let _ = polling.await;
     engine.stop().await;
 }
 

@@ -91,8 +91,9 @@ pub const SECRET_LEN_ADVISED: usize = 16;
 /// Secrets of one purpose, so that they can be rotated: the new one, the old one, and two for mistakes. Each is tried
 /// on each poll or notification.
 pub const SECRETS: usize = 4;
-/// Linux: a Unix socket's path has 108 bytes, the last of them zero.
-pub const SOCKET_PATH_LEN: usize = 107;
+/// Linux: a Unix socket's path has 108 bytes, the last of them zero. At first it has this behind it.
+pub const SOCKET_PATH_LEN: usize = 107 - SOCKET_HIDDEN.len();
+pub const SOCKET_HIDDEN: &str = ".new";
 /// More threads than the largest machine has cores would only cost memory.
 pub const POLL_THREADS: usize = 256;
 /// `poll.connections` at most: these would take some 11 GiB.
@@ -170,8 +171,8 @@ pub const NOTIFICATIONS_UNSEALED: usize = 512;
 pub const JSON_DEPTH: usize = 16;
 /// Connections that the kernel holds until they are accepted. It takes the lower of this and `net.core.somaxconn`.
 pub const BACKLOG: i32 = 4_096;
-/// Sockets that a service manager hands over: there are four faces, and one poll socket a thread at most.
-pub const HANDED_SOCKETS: usize = POLL_THREADS + 3;
+/// Sockets that a service manager hands over: for each thread one to poll and one to poll by TLS, and four of the others.
+pub const HANDED_SOCKETS: usize = 2 * POLL_THREADS + 4;
 /// How long the service manager may take to hear a word of ours.
 pub const MANAGER_TIME: Duration = Duration::from_secs(1);
 /// After a failed accept (no file descriptor is free): long enough to let others end, short enough not to be missed.
@@ -243,6 +244,8 @@ pub const PAGE_DEFAULT: usize = 100;
 /// Stored bytes of one page of `GET /v1/orders`, unless its first order alone has more. Pages are written on the one
 /// thread that serves all controllers; a thousand usual orders fit, a thousand of the largest would stop it for seconds.
 pub const ORDERS_PAGE_BYTES: usize = 1024 * 1024;
+/// Bytes of one page of `GET /v1/pos`, but for its last point of sale: each may have an open order, and so the same holds.
+pub const POS_PAGE_BYTES: usize = 1024 * 1024;
 
 // --- Mercado Pago's API -----------------------------------------------------------------------------------------
 
@@ -528,8 +531,8 @@ const _: () = assert!(
     "the server gives up first"
 );
 const _: () = assert!(
-    (ORDERS_PAGE_BYTES + BODY_BYTES) * 4 < CLIENT_ANSWER_BYTES,
-    "a page of the largest orders fits"
+    (ORDERS_PAGE_BYTES + BODY_BYTES) * 4 < CLIENT_ANSWER_BYTES && POS_PAGE_BYTES + BODY_BYTES * 4 < CLIENT_ANSWER_BYTES,
+    "a page of the largest orders fits, on points of sale as well"
 );
 const _: () = assert!(
     WATCH_SILENCE.as_secs() >= 2 * HEARTBEAT.as_secs(),

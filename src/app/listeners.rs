@@ -7,10 +7,75 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 
-use super::StartError;
+use super::secured::Secured;
+use super::{Addresses, StartError};
 use crate::config::{self, Config};
-use crate::control;
 use crate::net::listen::{Sharing, share_out, tcp, tcp_shared};
+use crate::systemd::Sockets;
+use crate::{control, poll, tls};
+
+/// What the faces listen on, but for the admin face: that answers before any of this is bound.
+pub(super) struct Bound {
+    pub poll: Vec<poll::Listener>,
+    pub control: UnixListener,
+    pub control_tcp: Option<TcpListener>,
+    pub control_tls: Option<(TcpListener, tls::Server)>,
+    pub addresses: Addresses,
+    /// Whether the control socket's file goes with us: one that was handed over stays, and connections wait there for who
+    /// comes next.
+    pub owns_socket: bool,
+}
+
+/// Takes or binds all of it. `names` are those of the sockets that were handed over.
+pub(super) fn bind(
+    handed: Sockets,
+    names: Vec<&'static str>,
+    admin: SocketAddr,
+    config: &Config,
+    secured: &Secured,
+) -> Result<Bound, StartError> {
+    let threads = config.poll.threads;
+    let plain = shared("poll.listen", &handed.poll, &config.poll.listen, threads)?;
+    let plain_addresses = addresses(&plain)?;
+    let mut polls: Vec<_> = plain.into_iter().map(poll::Listener::Plain).collect();
+    let mut tls_addresses = Vec::new();
+    if let (Some(tls), Some(secure)) = (&config.poll.tls, &secured.poll) {
+        let with_tls = shared("poll.tls.listen", &handed.poll_tls, &tls.listen, threads)?;
+        tls_addresses = addresses(&with_tls)?;
+        let server = |listener| poll::Listener::Tls(listener, secure.server.clone());
+        polls.extend(with_tls.into_iter().map(server));
+    }
+    let tcp = match config.control.tcp {
+        Some(address) => Some(one("control.tcp", handed.control_tcp, address)?),
+        None => None,
+    };
+    let tls = match (&config.control.tls, &secured.control) {
+        (Some(tls), Some(secure)) => {
+            let listener = one("control.tls.listen", handed.control_tls, tls.listen)?;
+            Some((listener, secure.server.clone()))
+        }
+        _ => None,
+    };
+    let owns_socket = handed.control.is_none();
+    let (control, path) = control(handed.control, &config.control)?;
+    let addresses = Addresses {
+        poll: plain_addresses,
+        poll_tls: tls_addresses,
+        control: path,
+        control_tcp: tcp.as_ref().map(TcpListener::local_addr).transpose()?,
+        control_tls: tls.as_ref().map(|(listener, _)| listener.local_addr()).transpose()?,
+        admin,
+        handed: names,
+    };
+    Ok(Bound {
+        poll: polls,
+        control,
+        control_tcp: tcp,
+        control_tls: tls,
+        addresses,
+        owns_socket,
+    })
+}
 
 /// A face that others can reach is not served without what guards it: a token, a certificate.
 pub(super) fn guarded(handed: &[&'static str], config: &Config) -> Result<(), StartError> {
@@ -47,7 +112,7 @@ pub(super) fn one(
 }
 
 /// As many for each address as there are threads.
-pub(super) fn shared(
+fn shared(
     key: &'static str,
     handed: &[TcpListener],
     configured: &[SocketAddr],
@@ -66,7 +131,7 @@ pub(super) fn shared(
 }
 
 /// Each address once, in order.
-pub(super) fn addresses(listeners: &[TcpListener]) -> Result<Vec<SocketAddr>, StartError> {
+fn addresses(listeners: &[TcpListener]) -> Result<Vec<SocketAddr>, StartError> {
     let mut addresses = Vec::new();
     for listener in listeners {
         let address = listener.local_addr()?;
@@ -77,21 +142,10 @@ pub(super) fn addresses(listeners: &[TcpListener]) -> Result<Vec<SocketAddr>, St
     Ok(addresses)
 }
 
-/// The control socket and its file.
-pub(super) struct ControlSocket {
-    pub listener: UnixListener,
-    pub path: PathBuf,
-    /// Whether the file goes with us: one that was handed over stays, and connections wait there for who comes next.
-    pub is_ours: bool,
-}
-
-pub(super) fn control(handed: Option<UnixListener>, config: &config::Control) -> Result<ControlSocket, StartError> {
+/// The control socket, and where its file is.
+fn control(handed: Option<UnixListener>, config: &config::Control) -> Result<(UnixListener, PathBuf), StartError> {
     let Some(listener) = handed else {
-        return Ok(ControlSocket {
-            listener: control::bind(config)?,
-            path: config.socket.clone(),
-            is_ours: true,
-        });
+        return Ok((control::bind(config)?, config.socket.clone()));
     };
     let address = listener.local_addr()?;
     let path = address.as_pathname().ok_or(StartError::NoPath)?.to_owned();
@@ -110,18 +164,14 @@ pub(super) fn control(handed: Option<UnixListener>, config: &config::Control) ->
             );
         }
     }
-    Ok(ControlSocket {
-        listener,
-        path,
-        is_ours: false,
-    })
+    Ok((listener, path))
 }
 
 /// With port 0, whatever was handed over is right.
 fn tell_difference(key: &str, configured: &[SocketAddr], handed: &[SocketAddr]) {
     let covers = |address: &SocketAddr| {
-        let same = |wanted: &&SocketAddr| wanted.ip() == address.ip() && [0, address.port()].contains(&wanted.port());
-        configured.iter().find(same).is_some()
+        let same = |wanted: &SocketAddr| wanted.ip() == address.ip() && [0, address.port()].contains(&wanted.port());
+        configured.iter().any(same)
     };
     if configured.len() != handed.len() || !handed.iter().all(covers) {
         let list = |all: &[SocketAddr]| all.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(", ");

@@ -11,6 +11,7 @@ use tokio::task::{LocalSet, spawn_local};
 use crate::engine::Expiring;
 use crate::limits;
 use crate::link::Keeper;
+use crate::net::presence::Answerer;
 use crate::net::stop::Stopping;
 use crate::telemetry::Metrics;
 use crate::tracker::Tracker;
@@ -19,6 +20,7 @@ pub(super) struct Outward {
     pub(super) tracker: Tracker,
     pub(super) keeper: Keeper,
     pub(super) expiring: mpsc::Receiver<Expiring>,
+    pub(super) present: Answerer,
 }
 
 /// Held by who serves those that wait for Mercado Pago.
@@ -58,10 +60,14 @@ pub(super) fn start(outward: Outward, metrics: &Metrics, stopping: Stopping) -> 
 }
 
 async fn run(outward: Outward, begins: SyncSender<()>, held: oneshot::Receiver<()>, stopping: Stopping) {
-    let tracking = spawn_local(outward.tracker.run(outward.expiring, begins));
-    let linking = spawn_local(outward.keeper.run(stopping));
-    let _ = held.await;
-    tracking.abort();
-    // It ends by itself, and a panic in it was told by then.
-    let _ = linking.await;
+    let present = spawn_local(outward.present.run());
+    let tracking = async {
+        tokio::select! {
+            _ = held => {}
+            () = outward.tracker.run(outward.expiring, begins) => {}
+        }
+    };
+    // Not tasks of their own: a panic would be known to their handles alone, and the thread would go on without them.
+    tokio::join!(tracking, outward.keeper.run(stopping));
+    present.abort();
 }

@@ -8,7 +8,7 @@ use super::raw::{self, Raw, Setting, fold};
 use super::secret::{self, Open, Secret};
 use super::value::{
     Parsed, address, addresses, base_url, flag, group, loopback, mode, notification_path, number, path, proxies,
-    query_keys, socket_path, url_path, word,
+    query_keys, secret_path, socket_path, url_path, word,
 };
 use super::{
     Account, Admin, BaseUrl, Config, Control, ControlTls, Data, Home, MercadoPago, Notifications, OAuth, Poll, PollTls,
@@ -38,6 +38,9 @@ pub(super) fn parse(raw: &Raw, home: &Home, file: &Place, found: &mut Findings) 
     config
 }
 
+/// Where a key should stand, its name, and what would be right.
+type Example<'a> = (&'a Place, &'a str, &'a str);
+
 impl Findings {
     fn list<T>(&mut self, setting: &Option<Setting>, parse: impl FnOnce(&[String]) -> Parsed<T>) -> Option<T> {
         let setting = setting.as_ref()?;
@@ -53,13 +56,17 @@ impl Findings {
     fn required<T>(
         &mut self,
         setting: &Option<Setting>,
-        (place, key, example): (&Place, &str, &str),
+        example: Example<'_>,
         parse: impl FnOnce(&str) -> Parsed<T>,
     ) -> Option<T> {
+        self.missing(setting, example);
+        self.one(setting, parse)
+    }
+
+    fn missing(&mut self, setting: &Option<Setting>, (place, key, example): Example<'_>) {
         if setting.is_none() {
             self.fault(place, key, format!("is missing: write {example}"));
         }
-        self.one(setting, parse)
     }
 }
 
@@ -113,10 +120,7 @@ fn poll(raw: &raw::Poll, tls: &raw::PollTls, file: &Place, found: &mut Findings)
 }
 
 fn poll_tls(raw: &raw::PollTls, file: &Place, found: &mut Findings) -> Option<PollTls> {
-    let example = "listen = \"0.0.0.0:443\"";
-    if raw.listen.is_none() {
-        found.fault(file, "poll.tls.listen", format!("is missing: write {example}"));
-    }
+    found.missing(&raw.listen, (file, "poll.tls.listen", "listen = \"0.0.0.0:443\""));
     let listen = found.list(&raw.listen, addresses);
     let files = [&raw.certificate_file, &raw.key_file];
     let identity = identity("poll.tls", files, file, found);
@@ -138,7 +142,7 @@ fn identity(
     found: &mut Findings,
 ) -> Option<Identity> {
     let read = |text: &str| {
-        let path = path(text)?;
+        let path = secret_path(text)?;
         let named = |why: &dyn Display| format!("{}: {why}", path.display());
         let text = read_text(&path, limits::CERTIFICATE_FILE_BYTES).map_err(|why| named(&why))?;
         Ok((text, path))
@@ -444,14 +448,7 @@ fn site_codes() -> String {
 }
 
 fn late_payment(text: &str) -> Parsed<LatePayment> {
-    word(
-        text,
-        &[
-            ("report", LatePayment::Report),
-            ("refund", LatePayment::Refund),
-            ("accept", LatePayment::Accept),
-        ],
-    )
+    word(text, &LatePayment::ALL.map(|word| (word.as_str(), word)))
 }
 
 fn delivery_failed(text: &str) -> Parsed<DeliveryFailed> {
@@ -484,7 +481,7 @@ fn secrets(direct: &Option<Setting>, file: &Option<Setting>, found: &mut Finding
     if direct.is_some() {
         return found.one(direct, secret::lines).unwrap_or_default();
     }
-    let read = found.one(file, |text| secret::read_file(&path(text)?));
+    let read = found.one(file, |text| secret::read_file(&secret_path(text)?));
     if let (Some(file), Some((_, Some(open)))) = (file, &read) {
         found.warn(&file.place, &file.key, open.advice(file.text()));
     }

@@ -255,12 +255,12 @@ fn each_fault_says_what_would_be_right() {
         (
             "notifications.public_url = \"pay.example.com\"",
             "1:15: notifications.public_url: \"pay.example.com\" is not an address such as \
-             \"https://pay.example.com/path\" without '?' and '#'",
+             \"https://pay.example.com/path\" without '?', '#' and '@'",
         ),
         (
             "mercadopago.base_url = \"https://me:pw@host\"",
-            "1:13: mercadopago.base_url: \"https://me:pw@host\" is not an address such as \
-             \"https://pay.example.com/path\" without '?' and '#'",
+            "1:13: mercadopago.base_url: it is not an address such as \"https://pay.example.com/path\" without '?', '#' and \
+             '@'",
         ),
         (
             "data.dir = \"data\"",
@@ -268,7 +268,7 @@ fn each_fault_says_what_would_be_right() {
         ),
         (
             &format!("control.socket = \"/{long}\""),
-            "1:9: control.socket: has 121 bytes, but a socket's path has at most 107",
+            "1:9: control.socket: has 121 bytes, but a socket's path has at most 103",
         ),
         (
             "control.socket_mode = \"660x\"",
@@ -488,8 +488,18 @@ fn no_message_quotes_a_secret() {
             "SURTIDOR_POLL__SECRET: poll.secret: the secret is empty",
         ]
     );
-    let misplaced = faults(load("[[account]]\naccess_token = APP_USR-hush\n"));
-    assert!(!misplaced.concat().contains("hush"), "{misplaced:?}");
+    for misplaced in [
+        "[[account]]\naccess_token = APP_USR-hush\n",
+        "[[account]]\naccess_token = \"APP_USR-hush\"\n",
+        "[[account]]\naccess_token_file = \"APP_USR-hush\"\n",
+        "poll.secret_file = \"hush\"\n",
+        "poll.tls.key_file = \"-----BEGIN PRIVATE KEY-----\\nhush\"\n",
+        "mercadopago.base_url = \"https://me:hush@host\"\n",
+        "mercadopago.base_url = \"me:hush@host/\"\n",
+    ] {
+        let said = faults(load(misplaced)).concat();
+        assert!(!said.contains("hush"), "{misplaced} {said}");
+    }
 }
 
 #[test]

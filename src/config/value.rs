@@ -133,7 +133,15 @@ pub(super) fn notification_path(text: &str) -> Parsed<String> {
 }
 
 pub(super) fn base_url(text: &str) -> Parsed<BaseUrl> {
-    let why = || format!("\"{text}\" is not an address such as \"https://pay.example.com/path\" without '?' and '#'");
+    let why = || {
+        // Before an '@' may stand a password.
+        let shown = if text.contains('@') {
+            "it"
+        } else {
+            &format!("\"{text}\"")
+        };
+        format!("{shown} is not an address such as \"https://pay.example.com/path\" without '?', '#' and '@'")
+    };
     let url: hyper::Uri = text.parse().map_err(|_| why())?;
     let web = matches!(url.scheme_str(), Some("http" | "https"));
     let bare = url.authority().is_some_and(|host| !host.as_str().contains('@')) && !text.contains(['?', '#']);
@@ -155,6 +163,11 @@ pub(super) fn path(text: &str) -> Parsed<PathBuf> {
         return Err(format!("\"{text}\" is not a whole path: it must begin with '/'"));
     }
     Ok(PathBuf::from(text))
+}
+
+/// Where a secret is. It is not quoted if it is no path: it may be the secret itself.
+pub(super) fn secret_path(text: &str) -> Parsed<PathBuf> {
+    path(text).map_err(|_| "must be the whole path of a file: it must begin with '/'".into())
 }
 
 pub(super) fn socket_path(text: &str) -> Parsed<PathBuf> {

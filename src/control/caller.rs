@@ -6,8 +6,6 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use hyper::StatusCode;
-
 use super::problem::Problem;
 use crate::domain::access::Scope;
 use crate::domain::command::{Command, Refusal};
@@ -88,10 +86,7 @@ impl Caller {
 
     /// The point of sale of this name, registered or not.
     pub(super) fn pos(&self, name: &str) -> Result<Own, Problem> {
-        let pos = PosId::parse(name).map_err(|error| {
-            let detail = format!("a point of sale's name {error}");
-            Problem::new(StatusCode::BAD_REQUEST, "invalid_name", detail)
-        })?;
+        let pos = PosId::parse(name).map_err(|rule| Problem::name("a point of sale's", &rule))?;
         self.own(pos).ok_or_else(|| Problem::pos_unknown(name))
     }
 

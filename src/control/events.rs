@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Serialize;
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 use tokio::task::spawn_local;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -84,7 +84,7 @@ fn write_event(chunk: &mut String, event: &EventView<'_>) {
     if let Some(seq) = event.seq {
         chunk.push_str(&format!("id: {seq}\n"));
     }
-    let data = serde_json::to_string(event).expect("maps have string keys, and nothing else can fail");
+    let data = write::to_part(event);
     chunk.push_str(&format!("event: {}\ndata: {data}\n\n", event.kind));
 }
 
@@ -117,7 +117,7 @@ pub(super) async fn page(mut follower: Follower, wait: Duration, mut stopping: S
     Ok(write::to_json(&PageView { events, next }))
 }
 
-/// Events as they are written, so that a page that waits for more holds no more than its answer will.
+/// A page that waits for more holds no more than its answer will.
 #[derive(Default)]
 struct Page {
     events: Vec<Box<RawValue>>,
@@ -143,7 +143,7 @@ impl Page {
         if self.is_full() {
             return;
         }
-        let written = to_raw_value(event).expect("maps have string keys, and nothing else can fail");
+        let written = write::to_part(event);
         self.bytes += written.get().len();
         self.last = event.seq.or(self.last);
         self.events.push(written);

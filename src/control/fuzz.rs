@@ -96,12 +96,8 @@ fn what_is_printed_can_be_pushed(reference: Option<Reference>, content: Content,
     };
     let printed = write::to_json(&write::order(&order));
     let printed: std::collections::HashMap<&str, &RawValue> = serde_json::from_slice(&printed).expect("an object");
-    let late_payment = match order.content.late_payment {
-        None => "null",
-        Some(LatePayment::Report) => "\"report\"",
-        Some(LatePayment::Refund) => "\"refund\"",
-        Some(LatePayment::Accept) => "\"accept\"",
-    };
+    let late_payment = order.content.late_payment;
+    let late_payment = late_payment.map_or("null".to_owned(), |word| format!("{:?}", word.as_str()));
     let printed_of = |name: &str| printed.get(name).map_or("null", |value| value.get());
     let pushed = format!(
         "\n{{ \"metadata\": {}, \"late_payment\": {late_payment},\t\"items\":{},\"expires_in_seconds\":{}.0, \"external_reference\":{}, \"qr\":{}, \"taxes\":{}, \"loyalty\": {}, \"marketplace_fee\":{} }}",

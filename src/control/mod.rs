@@ -1,4 +1,4 @@
-//! The face for controllers: HTTP and JSON on a Unix socket, or on loopback TCP with a token.
+//! The face for controllers: HTTP and JSON on a Unix socket, or with a token on loopback TCP and over TLS.
 //!
 //! It reads, asks the engine or the log's reader, and writes. No rule of selling lives here. Whose call it is, and so what
 //! there is for it, is known to `caller` alone.
@@ -92,7 +92,8 @@ pub fn describe() {
     describe_histogram!(
         "surtidor_control_seconds",
         Unit::Seconds,
-        "Time to answer a request of the control socket, streams and long polls left out."
+        "Time to answer a request of the control socket, streams and long polls left out. A push with `wait` and a cancel \
+         have in it what they wait for Mercado Pago."
     );
 }
 
@@ -330,9 +331,7 @@ impl Settings {
         let cursor = parameters.parsed("cursor", PosId::parse)?;
         parameters.finish()?;
         let (records, more) = caller.list(cursor, limit).await?;
-        let next = records.last().filter(|_| more).map(|record| record.pos.id.to_string());
-        let pos = records.iter().map(|record| write::pos(record, &self.keys)).collect();
-        Ok(Answer::ok(&write::PosPage { pos, next }))
+        Ok(Answer::ok(&write::pos_page(&records, more, &self.keys)))
     }
 
     async fn register(&self, caller: &Caller, pos: &Own, body: Incoming) -> Answered {

@@ -103,6 +103,14 @@ impl Problem {
         }
     }
 
+    /// The field of the body that is wrong.
+    fn at(self, pointer: &str) -> Problem {
+        Problem {
+            pointer: Some(pointer.into()),
+            ..self
+        }
+    }
+
     fn header(self, name: &'static str, value: &'static str) -> Problem {
         Problem {
             header: Some((name, value)),
@@ -146,6 +154,12 @@ impl Problem {
             "invalid_parameter",
             format!("the parameter `{name}` {detail}"),
         )
+    }
+
+    /// `whose` name in a path follows another rule.
+    pub(super) fn name(whose: &str, rule: &BadName) -> Problem {
+        let detail = format!("{whose} name {rule}");
+        Problem::new(StatusCode::BAD_REQUEST, "invalid_name", detail)
     }
 
     pub(super) fn pos_unknown(name: &str) -> Problem {
@@ -282,24 +296,17 @@ impl Problem {
             Refusal::OrderUnknown => Problem::new(StatusCode::NOT_FOUND, "order_unknown", detail),
             Refusal::OrderNotPaid(status) => conflict("order_not_paid").with("order_status", status.as_str()),
             Refusal::DeliveryContradicts => conflict("delivery_contradicts"),
-            Refusal::DeliveryAmount(_) => Problem {
-                pointer: Some("/amount".into()),
-                ..Problem::new(StatusCode::BAD_REQUEST, "invalid_field", detail)
-            },
             Refusal::RefundAmount(BadRefund::TooMuch(left)) if left.is_zero() => Problem::new(
                 StatusCode::CONFLICT,
                 "refund_nothing_left",
                 "nothing is left of what was paid: it went back, or is about to",
             ),
-            Refusal::RefundAmount(_) => Problem {
-                pointer: Some("/amount".into()),
-                ..Problem::new(StatusCode::BAD_REQUEST, "invalid_field", detail)
-            },
-            Refusal::PaymentUnknown(payment) => Problem {
-                pointer: Some("/payment".into()),
-                ..Problem::new(StatusCode::NOT_FOUND, "payment_unknown", detail)
+            Refusal::DeliveryAmount(_) | Refusal::RefundAmount(_) => {
+                Problem::new(StatusCode::BAD_REQUEST, "invalid_field", detail).at("/amount")
             }
-            .with("payment", payment),
+            Refusal::PaymentUnknown(payment) => Problem::new(StatusCode::NOT_FOUND, "payment_unknown", detail)
+                .at("/payment")
+                .with("payment", payment),
             Refusal::RefundKeyUsed => conflict("refund_key_used"),
             Refusal::TooManyRefunds => conflict("refunds_too_many"),
             Refusal::NoExternalName(_) => conflict("external_name_missing"),

@@ -8,7 +8,7 @@ use crate::domain::command::{Report, Wanted};
 use crate::domain::id::{ExternalPosId, ExternalStoreId, IdempotencyKey, PosId, Reference};
 use crate::domain::money::{BadAmount, Currency, Money, Site};
 use crate::domain::order::{Content, Description, Item, Items, Metadata, PictureUrl, Quantity, Title, UnitMeasure};
-use crate::domain::pos::{External, Mode, PollKey, Registration, Waiting, Word};
+use crate::domain::pos::{External, Mode, Name, PollKey, Registration, Waiting, Word};
 use crate::domain::posted::QrMode;
 use crate::domain::text::Text;
 use crate::limits;
@@ -22,7 +22,7 @@ pub(super) struct RegistrationBody {
     pub(super) account: Option<String>,
     mode: Mode,
     keys: Option<PollKey>,
-    name: Option<crate::domain::pos::Name>,
+    name: Option<Name>,
     require_lease: bool,
     url_secret: bool,
     external: External,
@@ -217,7 +217,7 @@ pub(super) fn order(body: &Field<'_>, terms: &Terms) -> Read<(Option<Reference>,
         .unwrap_or(limits::EXPIRES_IN_SECONDS_DEFAULT),
         metadata: optional(&mut object, "metadata", metadata)?,
         late_payment: optional(&mut object, "late_payment", |field| {
-            field.word("report, refund or accept", late_payment)
+            field.word("report, refund or accept", LatePayment::parse)
         })?,
         qr: optional(&mut object, "qr", |field| match terms.mode {
             Mode::Intent => field.word("static, dynamic or both", QrMode::parse),
@@ -341,15 +341,6 @@ fn metadata(field: &Field<'_>) -> Read<Metadata> {
         return Err(field.bad(format!("must have at most {} bytes", limits::METADATA_LEN)));
     }
     Ok(Metadata(text.into()))
-}
-
-fn late_payment(word: &str) -> Option<LatePayment> {
-    match word {
-        "report" => Some(LatePayment::Report),
-        "refund" => Some(LatePayment::Refund),
-        "accept" => Some(LatePayment::Accept),
-        _ => None,
-    }
 }
 
 pub(super) fn delivery(body: &Field<'_>) -> Read<Report> {

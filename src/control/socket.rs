@@ -7,6 +7,8 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 use crate::config;
+use crate::limits;
+use crate::net::listen::unix;
 
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
@@ -21,44 +23,51 @@ pub enum BindError {
 /// Binds the socket that only its owner and group can open. The file goes with the process that bound it next.
 pub fn bind(control: &config::Control) -> Result<UnixListener, BindError> {
     let path = &control.socket;
-    let with_path = |source| BindError::Io {
-        path: path.clone(),
-        source,
-    };
     if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).map_err(with_path)?;
+        fs::create_dir_all(folder).map_err(failed_at(path))?;
     }
     remove_stale(path)?;
-    // It is bound under another name and moved once its mode is right: at no moment may anybody else open it.
-    let mut hidden = path.clone().into_os_string();
-    hidden.push(".new");
-    let hidden = PathBuf::from(hidden);
-    remove_if_there(&hidden).map_err(with_path)?;
-    let listener = UnixListener::bind(&hidden).map_err(with_path)?;
-    fs::set_permissions(&hidden, Permissions::from_mode(control.socket_mode)).map_err(with_path)?;
-    if let Some(group) = control.socket_group {
-        chown(&hidden, None, Some(group)).map_err(with_path)?;
+    listen(control).map_err(failed_at(path))
+}
+
+fn failed_at(path: &Path) -> impl Fn(io::Error) -> BindError {
+    move |source| BindError::Io {
+        path: path.to_owned(),
+        source,
     }
-    fs::rename(&hidden, path).map_err(with_path)?;
-    listener.set_nonblocking(true).map_err(with_path)?;
+}
+
+/// It is bound under another name, so that whoever finds the file can connect; and nobody may before its mode is right.
+fn listen(control: &config::Control) -> io::Result<UnixListener> {
+    let mut hidden = control.socket.clone().into_os_string();
+    hidden.push(limits::SOCKET_HIDDEN);
+    let hidden = PathBuf::from(hidden);
+    remove_if_there(&hidden)?;
+    let guard = || {
+        fs::set_permissions(&hidden, Permissions::from_mode(control.socket_mode))?;
+        match control.socket_group {
+            Some(group) => chown(&hidden, None, Some(group)),
+            None => Ok(()),
+        }
+    };
+    let listener = unix(&hidden, guard)?;
+    fs::rename(&hidden, &control.socket)?;
     Ok(listener)
 }
 
 fn remove_stale(path: &Path) -> Result<(), BindError> {
-    let with_path = |source| BindError::Io {
-        path: path.to_owned(),
-        source,
-    };
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(with_path(error)),
+        Err(error) => return Err(failed_at(path)(error)),
         Ok(file) if !file.file_type().is_socket() => return Err(BindError::NotASocket(path.to_owned())),
         Ok(_) => {}
     }
     match UnixStream::connect(path) {
         Ok(_) => Err(BindError::Live(path.to_owned())),
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => remove_if_there(path).map_err(with_path),
-        Err(error) => Err(with_path(error)),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            remove_if_there(path).map_err(failed_at(path))
+        }
+        Err(error) => Err(failed_at(path)(error)),
     }
 }
 

@@ -42,11 +42,5 @@ pub(super) async fn revoke(caller: &Caller, name: &str, parameters: Parameters) 
 }
 
 fn token_name(name: &str) -> Result<TokenName, Problem> {
-    TokenName::parse(name).map_err(|error| {
-        Problem::new(
-            StatusCode::BAD_REQUEST,
-            "invalid_name",
-            format!("a token's name {error}"),
-        )
-    })
+    TokenName::parse(name).map_err(|rule| Problem::name("a token's", &rule))
 }

@@ -1,11 +1,12 @@
 //! From the domain to the JSON that controllers are answered with. Amounts are strings with the currency's decimals.
 
+use std::sync::Arc;
+
 use serde::{Serialize, Serializer};
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, to_raw_value};
 
 use crate::config::Secret;
 use crate::domain::access::Scope;
-use crate::domain::account::LatePayment;
 use crate::domain::command::Event;
 use crate::domain::id::{PosId, Timestamp};
 use crate::domain::money::Money;
@@ -22,8 +23,15 @@ mod extras;
 use extras::{ExtrasView, extras};
 
 pub(super) fn to_json(value: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec(value).expect("maps have string keys, and nothing else can fail")
+    serde_json::to_vec(value).expect(WRITABLE)
 }
+
+/// A part of a page, as it is written: so a page is known to hold no more than it may before there is all of it.
+pub(super) fn to_part(value: &impl Serialize) -> Box<RawValue> {
+    to_raw_value(value).expect(WRITABLE)
+}
+
+const WRITABLE: &str = "maps have string keys, and nothing else can fail";
 
 /// `2026-11-21T14:05:09.123Z`
 pub(super) struct Time(pub(super) Timestamp);
@@ -167,11 +175,7 @@ pub(super) fn order(order: &Order) -> OrderView<'_> {
         expires_at: Time(order.expires_at),
         shown_at: order.shown_at.map(Time),
         ended_at: order.ended_at.map(Time),
-        late_payment: match order.late_payment {
-            LatePayment::Report => "report",
-            LatePayment::Refund => "refund",
-            LatePayment::Accept => "accept",
-        },
+        late_payment: order.late_payment.as_str(),
         extras: extras(order),
         payments: order.payments.iter().map(|paid| payment_of(order, paid)).collect(),
         refunds: order.refunds.iter().map(refund).collect(),
@@ -319,9 +323,28 @@ pub(super) fn delivery(delivery: &Delivery, at: Option<Timestamp>) -> DeliveryVi
 }
 
 #[derive(Serialize)]
-pub(super) struct PosPage<'a> {
-    pub(super) pos: Vec<PosView<'a>>,
-    pub(super) next: Option<String>,
+pub(super) struct PosPage {
+    pos: Vec<Box<RawValue>>,
+    next: Option<String>,
+}
+
+/// Of these, which may be followed by more, as many as a page holds: one at least.
+pub(super) fn pos_page(records: &[Arc<Record>], more: bool, names: &[String]) -> PosPage {
+    let (mut page, mut bytes) = (Vec::new(), 0);
+    for record in records {
+        if bytes >= limits::POS_PAGE_BYTES {
+            break;
+        }
+        let written = to_part(&pos(record, names));
+        bytes += written.get().len();
+        page.push(written);
+    }
+    let more = more || page.len() < records.len();
+    let last = page.len().checked_sub(1).filter(|_| more);
+    PosPage {
+        next: last.map(|last| records[last].pos.id.to_string()),
+        pos: page,
+    }
 }
 
 #[derive(Serialize)]
@@ -438,22 +461,20 @@ struct Rest<'a> {
 /// The events of an entry after event number `after`.
 pub(super) fn events(entry: &Happening, after: u64) -> impl Iterator<Item = EventView<'_>> {
     let numbered = (entry.seq * limits::EVENTS_PER_ENTRY..).zip(&entry.events);
-    numbered.filter(move |(seq, _)| *seq > after).map(|(seq, event)| {
-        let (order, rest) = event_view(event);
-        EventView {
-            seq: Some(seq),
-            pos: entry.pos.as_str(),
-            rev: Some(entry.rev.0),
-            at: Time(entry.at),
-            kind: event.name(),
-            order,
-            rest,
-        }
+    let told = numbered.filter(move |(seq, _)| *seq > after);
+    told.map(|(seq, event)| EventView {
+        seq: Some(seq),
+        pos: entry.pos.as_str(),
+        rev: Some(entry.rev.0),
+        at: Time(entry.at),
+        kind: event.name(),
+        order: about(event),
+        rest: rest(event),
     })
 }
 
 /// Live only: it has no number.
-pub(super) fn scanned(pos: &crate::domain::id::PosId, at: Timestamp) -> EventView<'_> {
+pub(super) fn scanned(pos: &PosId, at: Timestamp) -> EventView<'_> {
     EventView {
         seq: None,
         pos: pos.as_str(),
@@ -465,169 +486,92 @@ pub(super) fn scanned(pos: &crate::domain::id::PosId, at: Timestamp) -> EventVie
     }
 }
 
-fn because(reason: Option<&str>) -> Rest<'_> {
-    Rest {
-        reason,
-        ..Rest::default()
+fn about(event: &Event) -> Option<FactsView<'_>> {
+    match event {
+        Event::OrderReady(order) => Some(FactsView {
+            external_reference: order.reference.as_str(),
+            amount: Digits(order.amount()),
+            currency_id: order.currency().code(),
+            metadata: order.content.metadata.as_ref().and_then(raw),
+        }),
+        other => other.facts().map(facts),
     }
 }
 
-fn event_view(event: &Event) -> (Option<FactsView<'_>>, Rest<'_>) {
-    let of_order = |about, rest| (Some(facts(about)), rest);
+fn rest(event: &Event) -> Rest<'_> {
+    let none = Rest::default();
     let list = |payments: &[Payment]| Some(payments.iter().map(payment).collect());
     match event {
-        Event::Registered(registration) => (None, registered(registration)),
-        Event::Changed(registration) => (None, registered(registration)),
-        Event::Removed => (None, Rest::default()),
-        Event::StateChanged { to, message } => {
-            let message = message.as_ref().map(|message| message.as_str());
-            (
-                None,
-                Rest {
-                    state: Some(to.as_str()),
-                    message,
-                    ..Rest::default()
-                },
-            )
-        }
-        Event::OrderReady(order) => {
-            let about = FactsView {
-                external_reference: order.reference.as_str(),
-                amount: Digits(order.amount()),
-                currency_id: order.currency().code(),
-                metadata: order.content.metadata.as_ref().and_then(raw),
-            };
-            (
-                Some(about),
-                Rest {
-                    expires_at: Some(Time(order.expires_at)),
-                    ..Rest::default()
-                },
-            )
-        }
-        Event::OrderShown(about) => of_order(about, Rest::default()),
-        Event::OrderSent {
-            facts: about,
-            intent,
-            qr_data,
-        } => {
-            let rest = Rest {
-                intent: intent.as_ref().map(|id| id.as_str()),
-                qr_data: qr_data.as_ref().map(|data| data.as_str()),
-                ..Rest::default()
-            };
-            of_order(about, rest)
-        }
-        Event::OrderRejected { facts: about, why } => of_order(about, because(Some(why.as_str()))),
-        Event::CancelAsked { facts: about, reason } => of_order(about, because(reason.map(|reason| reason.as_str()))),
-        Event::OrderCanceled { facts: about, reason } => of_order(about, because(reason.map(|reason| reason.as_str()))),
-        Event::OrderReplaced(about) => of_order(about, Rest::default()),
-        Event::OrderExpired(about) => of_order(about, Rest::default()),
-        Event::OrderPaid {
-            facts: about,
-            payments,
-            late,
-        } => {
-            let late = late.then_some(true);
-            of_order(
-                about,
-                Rest {
-                    payments: list(payments),
-                    late,
-                    ..Rest::default()
-                },
-            )
-        }
-        Event::PaymentPartial { facts: about, payments } => of_order(
-            about,
-            Rest {
-                payments: list(payments),
-                ..Rest::default()
-            },
-        ),
-        Event::LatePayment {
-            facts: about,
-            payments,
-            action,
-        } => {
-            let action = Some(action.as_str());
-            of_order(
-                about,
-                Rest {
-                    payments: list(payments),
-                    action,
-                    ..Rest::default()
-                },
-            )
-        }
+        Event::Removed
+        | Event::OrderShown(_)
+        | Event::OrderReplaced(_)
+        | Event::OrderExpired(_)
+        | Event::DeliveryOverdue(_) => none,
+        Event::Registered(registration) | Event::Changed(registration) => registered(registration),
+        Event::StateChanged { to, message } => Rest {
+            state: Some(to.as_str()),
+            message: message.as_ref().map(|message| message.as_str()),
+            ..none
+        },
+        Event::OrderReady(order) => Rest {
+            expires_at: Some(Time(order.expires_at)),
+            ..none
+        },
+        Event::OrderSent { intent, qr_data, .. } => Rest {
+            intent: intent.as_ref().map(|id| id.as_str()),
+            qr_data: qr_data.as_ref().map(|data| data.as_str()),
+            ..none
+        },
+        Event::OrderRejected { why, .. } => Rest {
+            reason: Some(why.as_str()),
+            ..none
+        },
+        Event::CancelAsked { reason, .. } | Event::OrderCanceled { reason, .. } => Rest {
+            reason: reason.map(|reason| reason.as_str()),
+            ..none
+        },
+        Event::OrderPaid { payments, late, .. } => Rest {
+            payments: list(payments),
+            late: late.then_some(true),
+            ..none
+        },
+        Event::PaymentPartial { payments, .. } => Rest {
+            payments: list(payments),
+            ..none
+        },
+        Event::LatePayment { payments, action, .. } => Rest {
+            payments: list(payments),
+            action: Some(action.as_str()),
+            ..none
+        },
         Event::Overpaid {
-            facts: about,
             payments,
             excess,
             action,
-        } => {
-            let (excess, action) = (Some(Digits(*excess)), Some(action.as_str()));
-            of_order(
-                about,
-                Rest {
-                    payments: list(payments),
-                    excess,
-                    action,
-                    ..Rest::default()
-                },
-            )
-        }
-        Event::DeliveryReported {
-            facts: about,
-            delivery: reported,
-        } => {
-            let delivery = Some(delivery(reported, None));
-            of_order(
-                about,
-                Rest {
-                    delivery,
-                    ..Rest::default()
-                },
-            )
-        }
-        Event::DeliveryOverdue(about) => of_order(about, Rest::default()),
-        Event::PaymentSeen { facts: about, sighting } => of_order(about, seen(sighting)),
-        Event::PaymentReversed {
-            facts: about,
-            payment: reversed,
-        } => {
-            let payments = Some(vec![payment(reversed)]);
-            of_order(
-                about,
-                Rest {
-                    payments,
-                    ..Rest::default()
-                },
-            )
-        }
-        Event::RefundRequested { facts: about, refunds } => {
-            let refunds = Some(refunds.iter().map(refund).collect());
-            of_order(
-                about,
-                Rest {
-                    refunds,
-                    ..Rest::default()
-                },
-            )
-        }
-        Event::RefundEnded {
-            facts: about,
-            refund: ended,
-        } => {
-            let refunds = Some(vec![refund(ended)]);
-            of_order(
-                about,
-                Rest {
-                    refunds,
-                    ..Rest::default()
-                },
-            )
-        }
+            ..
+        } => Rest {
+            payments: list(payments),
+            excess: Some(Digits(*excess)),
+            action: Some(action.as_str()),
+            ..none
+        },
+        Event::DeliveryReported { delivery: reported, .. } => Rest {
+            delivery: Some(delivery(reported, None)),
+            ..none
+        },
+        Event::PaymentSeen { sighting, .. } => seen(sighting),
+        Event::PaymentReversed { payment, .. } => Rest {
+            payments: list(std::slice::from_ref(payment)),
+            ..none
+        },
+        Event::RefundRequested { refunds, .. } => Rest {
+            refunds: Some(refunds.iter().map(refund).collect()),
+            ..none
+        },
+        Event::RefundEnded { refund: ended, .. } => Rest {
+            refunds: Some(vec![refund(ended)]),
+            ..none
+        },
     }
 }
 

@@ -14,6 +14,22 @@ pub enum LatePayment {
     Accept,
 }
 
+impl LatePayment {
+    pub const ALL: [LatePayment; 3] = [LatePayment::Report, LatePayment::Refund, LatePayment::Accept];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            LatePayment::Report => "report",
+            LatePayment::Refund => "refund",
+            LatePayment::Accept => "accept",
+        }
+    }
+
+    pub fn parse(word: &str) -> Option<LatePayment> {
+        LatePayment::ALL.into_iter().find(|known| known.as_str() == word)
+    }
+}
+
 /// What is done when the machine could not deliver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum DeliveryFailed {

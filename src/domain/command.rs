@@ -406,8 +406,19 @@ impl Event {
     /// The order it is about.
     pub fn reference(&self) -> Option<&Reference> {
         match self {
-            Event::Registered(_) | Event::Changed(_) | Event::Removed | Event::StateChanged { .. } => None,
             Event::OrderReady(order) => Some(&order.reference),
+            other => other.facts().map(|facts| &facts.reference),
+        }
+    }
+
+    /// What it tells of its order; an order that is new is told of whole.
+    pub fn facts(&self) -> Option<&Facts> {
+        match self {
+            Event::Registered(_)
+            | Event::Changed(_)
+            | Event::Removed
+            | Event::StateChanged { .. }
+            | Event::OrderReady(_) => None,
             Event::OrderShown(facts)
             | Event::OrderReplaced(facts)
             | Event::OrderExpired(facts)
@@ -424,7 +435,7 @@ impl Event {
             | Event::PaymentPartial { facts, .. }
             | Event::LatePayment { facts, .. }
             | Event::Overpaid { facts, .. }
-            | Event::DeliveryReported { facts, .. } => Some(&facts.reference),
+            | Event::DeliveryReported { facts, .. } => Some(facts),
         }
     }
 }

@@ -5,10 +5,11 @@ use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 
@@ -43,6 +44,16 @@ pub fn tcp_shared(address: SocketAddr, count: usize) -> io::Result<Vec<std::net:
     let address = first.local_addr()?;
     let others = (1..count).map(|_| tcp(address, Sharing::Shared));
     std::iter::once(Ok(first)).chain(others).collect()
+}
+
+/// A bound Unix listener. Nobody can connect before `guard` has seen to who may.
+pub fn unix(path: &Path, guard: impl FnOnce() -> io::Result<()>) -> io::Result<std::os::unix::net::UnixListener> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&SockAddr::unix(path)?)?;
+    guard()?;
+    socket.listen(limits::BACKLOG)?;
+    Ok(socket.into())
 }
 
 /// Makes a listener ours that somebody else had bound: as one of our own it never blocks, and holds as many connections
@@ -206,6 +217,19 @@ mod tests {
             .map(|l| l.local_addr().expect("bound").port())
             .collect();
         assert!(ports[0] != 0 && ports.iter().all(|port| *port == ports[0]));
+    }
+
+    #[test]
+    fn nobody_connects_to_a_unix_socket_before_it_is_guarded() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("s");
+        let connect = || std::os::unix::net::UnixStream::connect(&path);
+        let guard = || {
+            assert_eq!(connect().expect_err("not yet").kind(), io::ErrorKind::ConnectionRefused);
+            Ok(())
+        };
+        let _listener = unix(&path, guard).expect("it is free");
+        connect().expect("it listens");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use tokio::sync::{mpsc, oneshot};
 type Question = oneshot::Sender<()>;
 
 /// Asks one thread.
+#[derive(Clone)]
 pub struct Asker(mpsc::Sender<Question>);
 
 /// Answers on it.
@@ -20,6 +21,11 @@ impl Asker {
     pub async fn ask(&self) -> bool {
         let (question, answer) = oneshot::channel();
         self.0.send(question).await.is_ok() && answer.await.is_ok()
+    }
+
+    /// Whether the thread has not ended, though it may hang.
+    pub fn is_there(&self) -> bool {
+        !self.0.is_closed()
     }
 }
 

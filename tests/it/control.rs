@@ -251,6 +251,34 @@ async fn points_of_sale_are_listed_by_name_in_pages() {
     );
 }
 
+/// However large the orders are that are open on them.
+#[tokio::test]
+async fn a_page_of_points_of_sale_is_bounded_in_bytes() {
+    let station = Station::start().await;
+    let item = json!({"title": "t".repeat(100), "description": "d".repeat(255), "quantity": 1, "unit_price": 1,
+        "sku_number": "s".repeat(100), "category": "c".repeat(100), "picture_url": format!("https://{}", "u".repeat(492))});
+    let large = json!({"items": vec![item; 50]});
+    let all: Vec<String> = (10..40).map(|n| format!("P-{n}")).collect();
+    for pos in &all {
+        assert_eq!(station.register(pos).await, 201);
+        assert_eq!(station.push(pos, &large).await, 201);
+    }
+    let (mut seen, mut cursor) = (Vec::new(), String::new());
+    let mut pages = 0;
+    loop {
+        let page = station.get(&format!("/v1/pos?limit=1000{cursor}")).await;
+        assert!(page.body.len() < 1_200_000, "{} bytes", page.body.len());
+        let page = page.json();
+        let rows = page["pos"].as_array().expect("rows").iter();
+        seen.extend(rows.map(|row| row["pos"].as_str().expect("a name").to_owned()));
+        pages += 1;
+        let Some(next) = page["next"].as_str() else { break };
+        cursor = format!("&cursor={next}");
+    }
+    assert_eq!(seen, all, "each once");
+    assert!(pages > 1, "one page holds them all");
+}
+
 #[tokio::test]
 async fn a_state_is_what_polls_are_told() {
     let station = Station::start().await;

@@ -1,8 +1,9 @@
 //! What Mercado Pago notifies us of: kept, then answered, and never more than a hint.
 
+use std::fs::File;
 use std::net::TcpListener;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use surtidor::domain::hint::Signature;
 use surtidor::limits;
@@ -89,6 +90,38 @@ async fn became(station: &Station, outcome: &str) -> f64 {
 async fn not_stored(station: &Station, reason: &str) -> f64 {
     let name = format!("surtidor_notifications_not_stored_total{{reason=\"{reason}\"}}");
     station.metric(&name).await
+}
+
+/// What ends last is who writes it down, also where nobody else is left.
+#[test]
+fn one_that_is_on_its_way_when_the_server_stops_is_taken() {
+    let folder = folder();
+    let server = on(folder.path()).start();
+    let mut idle = server.controller();
+    idle.get("/v1/pos").expect("it runs").expect(200);
+    let mut mercado_pago = server.poller();
+    let body = r#"{"type":"payment","data":{"id":"14"}}"#;
+    let length = body.len();
+    let head = format!(
+        "POST /notifications/main HTTP/1.1\r\nHost: s\r\nContent-Length: {length}\r\nExpect: 100-continue\r\n\r\n"
+    );
+    mercado_pago.send(&head).expect("it runs");
+    let head = mercado_pago.head().expect("it waits for the body");
+    assert!(head.starts_with("HTTP/1.1 100 "), "{head}");
+    server.signal("TERM");
+    assert!(idle.is_closed(), "the control thread has nothing more to do");
+    let lock = File::open(folder.path().join("data/lock")).expect("it is there");
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_millis(300) {
+        assert!(lock.try_lock().is_err(), "the log was closed");
+        std::thread::yield_now();
+    }
+    mercado_pago.send(body).expect("it still reads");
+    mercado_pago
+        .reply()
+        .expect("it was taken, so it is answered")
+        .expect(200);
+    assert_eq!(server.ended().code, Some(0));
 }
 
 #[test]

@@ -251,6 +251,26 @@ fn a_stale_socket_is_replaced_and_its_mode_is_as_configured() {
     assert_eq!(mode & 0o777, 0o600);
 }
 
+/// What the configuration takes can be bound.
+#[test]
+fn the_longest_path_of_a_socket_is_served() {
+    let folder = folder();
+    let usual = folder.path().join("control.sock").display().to_string();
+    let longest = format!("{:x<1$}", folder.path().join("s").display().to_string(), 103);
+    for (path, fits) in [(longest.clone(), true), (longest + "x", false)] {
+        let long = config(folder.path()).replace(&usual, &path);
+        fs::write(folder.path().join("surtidor.toml"), long).expect("it is ours");
+        if fits {
+            let server = on(folder.path()).start();
+            register(&mut server.controller(), "PUMP1");
+            assert_eq!(server.stop().code, Some(0));
+        } else {
+            let ended = on(folder.path()).refused();
+            assert_eq!(ended.code, Some(78), "{}", ended.log);
+        }
+    }
+}
+
 #[test]
 fn a_file_in_the_sockets_place_is_not_replaced() {
     let folder = folder();

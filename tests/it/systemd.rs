@@ -146,7 +146,7 @@ fn the_watchdog_hears_nothing_while_any_thread_hangs() {
         ])
         .start();
     register(&mut server.controller(), "PUMP1");
-    for thread in ["log-writer", "poll-0", "poll-1", "control"] {
+    for thread in ["log-writer", "poll-0", "poll-1", "control", "mercadopago"] {
         manager.hears("WATCHDOG=1");
         let hung = Hung::new(&server, thread);
         assert!(
