@@ -74,10 +74,15 @@ where
     B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Unpin + 'static,
 {
     let thread = Thread::new(face.latency.clone());
-    let sweeper = spawn_local(sweep(thread.clone(), face.clone()));
-    accept(listener, &thread, &face, service, stopping).await;
-    drain(&thread).await;
-    sweeper.abort();
+    let serving = async {
+        accept(listener, &thread, &face, service, stopping).await;
+        drain(&thread).await;
+    };
+    // Not a task of its own: a panic would be known to its handle alone, and slow clients would have no limits any more.
+    tokio::select! {
+        () = serving => {}
+        () = sweep(&thread, &face) => {}
+    }
 }
 
 async fn accept<L, M, S, B>(mut listener: L, thread: &Rc<Thread>, face: &Face, service: M, mut stopping: Stopping)
@@ -185,7 +190,8 @@ fn http(half_close: bool) -> http1::Builder {
     http
 }
 
-async fn sweep(thread: Rc<Thread>, face: Face) {
+/// Never ends.
+async fn sweep(thread: &Thread, face: &Face) {
     let begun = Instant::now();
     let mut tick = interval(limits::SWEEP);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);

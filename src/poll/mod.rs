@@ -12,7 +12,6 @@ use std::io;
 use std::net::TcpListener;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 
 use hyper::body::Incoming;
@@ -72,7 +71,6 @@ pub enum Listener {
 pub struct Running {
     threads: Vec<thread::JoinHandle<()>>,
     askers: Vec<Asker>,
-    whole: Arc<AtomicBool>,
     counts: Arc<Counts>,
 }
 
@@ -86,7 +84,6 @@ pub fn start(listeners: Vec<Listener>, settings: Settings, stopping: &Stopping) 
         latency: Some(latency()),
         half_close: false,
     };
-    let whole = Arc::new(AtomicBool::new(true));
     // All that can fail is done before the first thread answers.
     let announcing = settings.proxy_protocol.then(|| settings.proxies.clone());
     let listeners: Vec<_> = listeners
@@ -102,11 +99,9 @@ pub fn start(listeners: Vec<Listener>, settings: Settings, stopping: &Stopping) 
         .map(|(i, ((runtime, listener), counts))| {
             let polls = Polls::new(&settings, counts, misses.clone());
             let (face, stopping) = (face.clone(), stopping.clone());
-            let ended = Ended(whole.clone());
             let (asker, present) = presence::channel();
             askers.push(asker);
             let serve = move || {
-                let _ended = ended;
                 LocalSet::new().block_on(&runtime, serve(listener, face, polls, present, stopping));
             };
             thread::Builder::new().name(format!("poll-{i}")).spawn(serve)
@@ -114,18 +109,8 @@ pub fn start(listeners: Vec<Listener>, settings: Settings, stopping: &Stopping) 
     Ok(Running {
         threads: threads.collect::<io::Result<_>>()?,
         askers,
-        whole,
         counts,
     })
-}
-
-/// Says that a thread has ended, however it did.
-struct Ended(Arc<AtomicBool>);
-
-impl Drop for Ended {
-    fn drop(&mut self) {
-        self.0.store(false, Relaxed);
-    }
 }
 
 impl Running {
@@ -135,8 +120,8 @@ impl Running {
 
     /// Tells whether every thread still serves: one that ended without being told to is a fault.
     pub fn watch(&self) -> impl Fn() -> bool + Send + Sync + 'static {
-        let whole = self.whole.clone();
-        move || whole.load(Relaxed)
+        let askers = self.askers.clone();
+        move || askers.iter().all(Asker::is_there)
     }
 
     /// Whether every thread gets around to its polls. Waits for as long as one of them hangs.
@@ -207,15 +192,18 @@ fn prepare(listener: Listener, announcing: Option<Arc<Proxies>>) -> io::Result<(
 }
 
 async fn serve(listener: Ready, face: Face, polls: Polls, present: Answerer, stopping: Stopping) {
-    let clock = spawn_local(tick(polls.table()));
     let present = spawn_local(present.run());
-    net::serve(listener, face, move |peer| polls.of(peer), stopping).await;
-    clock.abort();
+    let table = polls.table();
+    // Not a task of its own, so that a panic ends the thread.
+    tokio::select! {
+        () = net::serve(listener, face, move |peer| polls.of(peer), stopping) => {}
+        () = tick(&table) => {}
+    }
     present.abort();
 }
 
-/// Moves the table's clock on. Each thread does so, so that it stands still only if all of them do.
-async fn tick(table: Arc<Table>) {
+/// Moves the table's clock on, and never ends. Each thread does so, so that it stands still only if all of them do.
+async fn tick(table: &Table) {
     let mut interval = interval(limits::SWEEP);
     loop {
         interval.tick().await;
