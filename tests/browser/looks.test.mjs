@@ -12,6 +12,9 @@ let browser;
 before(async () => (browser = await browse()));
 after(() => browser.close());
 
+// Nothing that ends by itself is still on its way.
+const settled = () => document.getAnimations().every((moves) => moves.playState !== "running" || moves.effect.getTiming().iterations === Infinity);
+
 for (const [name, viewport] of [["phone", { width: 390, height: 844 }], ["desktop", { width: 1280, height: 900 }]]) {
   for (const colorScheme of ["light", "dark"]) {
     test(`${name}, ${colorScheme}`, async (t) => {
@@ -20,7 +23,7 @@ for (const [name, viewport] of [["phone", { width: 390, height: 844 }], ["deskto
       const { page, check } = await visit(browser, demo, { viewport, colorScheme, reducedMotion: "reduce" });
       await page.evaluate(axe.source);
       const look = async (state) => {
-        await page.waitForTimeout(120);
+        await page.waitForFunction(settled);
         const { violations } = await page.evaluate(() => window.axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"] }));
         const told = violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => `${node.target} ${node.any[0]?.message ?? ""}`).join(" | ")}`);
         assert.deepEqual(told, [], state);
