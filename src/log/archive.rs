@@ -114,6 +114,10 @@ impl Archive {
             })
         });
         let removed = std::fs::remove_file(&unfinished).map_err(in_file);
+        // On a full disk SQLite leaves this beside a copy that did not fit.
+        let mut journal = unfinished.into_os_string();
+        journal.push("-journal");
+        drop(std::fs::remove_file(journal));
         copied.and(removed)?;
         let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
         File::open(folder.unwrap_or(Path::new(".")))
