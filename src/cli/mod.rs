@@ -183,7 +183,7 @@ pub fn report(failure: &Failure) -> ExitCode {
 
 /// Parses the arguments. What the parser has to say instead (help, the version, a mistake) is printed.
 pub fn parse() -> Result<Cli, ExitCode> {
-    Cli::try_parse_from(command_first(std::env::args_os().collect())).map_err(|answer| {
+    Cli::try_parse_from(command_first(config::arguments())).map_err(|answer| {
         // Nobody is left to tell that the help could not be printed.
         drop(answer.print());
         if answer.use_stderr() {

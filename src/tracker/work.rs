@@ -25,12 +25,7 @@ use crate::limits;
 
 impl Tools {
     /// An account that may be asked about, with how to ask.
-    fn api<'a>(
-        &'a self,
-        account: &'a Account,
-        advance: Option<&'a Advance<'a>>,
-        is_errand: bool,
-    ) -> Option<Api<'a>> {
+    fn api<'a>(&'a self, account: &'a Account, advance: Option<&'a Advance<'a>>, is_errand: bool) -> Option<Api<'a>> {
         Some(Api {
             client: &self.client,
             token: account.access_token.as_ref()?,
