@@ -138,6 +138,10 @@ impl Failure {
         match self {
             Failure::Refused(problem) => advice_on(problem),
             Failure::MercadoPago { next, .. } => next.clone(),
+            // In rustls' words. It answers, so it runs.
+            Failure::Unreachable { why, .. } if why.contains("peer certificate") => Some(
+                "`--ca FILE` names the authority to believe; a certificate that signs itself must say CA:FALSE".into(),
+            ),
             Failure::Unreachable { .. } => {
                 Some("is `surtidor serve` running? `--socket`, SURTIDOR_SOCKET or `--url` say where to look".into())
             }

@@ -156,11 +156,11 @@ fn export(args: ExportArgs, env: &Environment, screen: &mut Screen<'_>) -> Resul
     let ExportArgs { since, format, options } = args;
     let mut ledger = Ledger::default();
     let since = since.map(|since| since.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string());
-    if matches!(format, Format::Csv) {
-        screen.line(HEAD)?;
-    }
     options.ask(env, async |mut session| {
         let mut after = 0;
+        if matches!(format, Format::Csv) {
+            screen.line(HEAD)?;
+        }
         loop {
             let page: Page = session.get(&format!("/v1/events?after={after}&wait=0")).await?;
             for event in &page.events {

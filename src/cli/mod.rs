@@ -31,6 +31,7 @@ mod wire;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::future::Future;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -182,7 +183,7 @@ pub fn report(failure: &Failure) -> ExitCode {
 
 /// Parses the arguments. What the parser has to say instead (help, the version, a mistake) is printed.
 pub fn parse() -> Result<Cli, ExitCode> {
-    Cli::try_parse().map_err(|answer| {
+    Cli::try_parse_from(command_first(config::arguments())).map_err(|answer| {
         // Nobody is left to tell that the help could not be printed.
         drop(answer.print());
         if answer.use_stderr() {
@@ -191,6 +192,35 @@ pub fn parse() -> Result<Cli, ExitCode> {
             Exit::Ok.into()
         }
     })
+}
+
+/// Moves `Options` that stand before the command behind all the rest. Were they declared before the command as well, those
+/// that ask no server would take them and do nothing with them.
+fn command_first(mut args: Vec<OsString>) -> Vec<OsString> {
+    let options = Options::augment_args(clap::Command::default());
+    let mut command = 1;
+    while let Some((name, value)) = args.get(command).and_then(|arg| long(arg)) {
+        let Some(option) = options.get_arguments().find(|option| option.get_long() == Some(name)) else {
+            break;
+        };
+        let has_another = option.get_action().takes_values() && value.is_none();
+        command += 1 + usize::from(has_another);
+    }
+    if command < args.len() {
+        let end = args.iter().skip(command).position(|arg| arg == "--");
+        let end = end.map_or(args.len(), |rest| command + rest);
+        args[1..end].rotate_left(command - 1);
+    }
+    args
+}
+
+/// `--name` or `--name=value`.
+fn long(arg: &OsStr) -> Option<(&str, Option<&str>)> {
+    let text = arg.to_str()?.strip_prefix("--")?;
+    Some(
+        text.split_once('=')
+            .map_or((text, None), |(name, value)| (name, Some(value))),
+    )
 }
 
 /// Shows a list page by page: a table, or the rows as the server wrote them.

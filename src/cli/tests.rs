@@ -9,7 +9,7 @@ use std::path::Path;
 use clap::Parser as _;
 use fake::{Fake, Reply};
 
-use super::{Cli, Environment, Exit, Failure, Screen, run};
+use super::{Cli, Environment, Exit, Failure, Screen, command_first, run};
 
 const POS: &str = r#"{"pos":"PUMP4","name":"Pump 4","account":"main","mode":"unattended","keys":{"locationId":"6232","positionId":"4"},
 "state":"ready","message":null,"lease_until":null,"require_lease":true,"rev":3,"order":null}"#;
@@ -19,8 +19,8 @@ const ORDER: &str = r#"{"external_reference":"T-1","pos":"PUMP4","status":"shown
 
 /// What a command printed and how it ended.
 fn surtidor(socket: &Path, words: &[&str]) -> (String, Result<(), Failure>) {
-    let cli =
-        Cli::try_parse_from(["surtidor"].iter().chain(words)).unwrap_or_else(|error| panic!("{words:?}: {error}"));
+    let words: Vec<_> = ["surtidor"].iter().chain(words).map(Into::into).collect();
+    let cli = Cli::try_parse_from(command_first(words.clone())).unwrap_or_else(|error| panic!("{words:?}: {error}"));
     let mut out = Vec::new();
     let env = Environment::from([("SURTIDOR_SOCKET".into(), socket.to_str().unwrap().into())]);
     let ended = run(cli, &env, &mut Screen::new(&mut out, false, false));
@@ -258,6 +258,44 @@ fn a_refusal_and_an_absent_server_end_differently() {
     assert_eq!(failure.exit(), Exit::Unreachable);
     assert!(failure.to_string().contains("nowhere.sock"), "{failure}");
     assert!(failure.advice().unwrap().contains("is `surtidor serve` running?"));
+}
+
+#[test]
+fn options_may_stand_before_the_command() {
+    let fake = Fake::start(|_| Reply::new(200, POS));
+    let nowhere = fake.folder().join("nowhere.sock");
+    let shown = ["pos", "show", "PUMP4"];
+    let socket = fake.socket().to_str().unwrap();
+    let with_name = format!("--socket={socket}");
+    for before in [["--socket", socket].as_slice(), &[&with_name]] {
+        let words: Vec<&str> = before.iter().chain(&["--json"]).chain(&shown).copied().collect();
+        let (out, ended) = surtidor(&nowhere, &words);
+        ended.unwrap_or_else(|failure| panic!("{words:?}: {failure}"));
+        assert!(out.starts_with('{'), "{out}");
+    }
+    // `log` has none itself, only `export` has.
+    let failure = surtidor(
+        &nowhere,
+        &["--socket", "/elsewhere", "log", "export", "--format", "csv"],
+    );
+    assert_eq!(failure.0, "", "no head of a table that nobody sent");
+    assert!(failure.1.unwrap_err().to_string().contains("/elsewhere"));
+    for wrong in [
+        ["--socket", "/s"].as_slice(),
+        &["--socket"],
+        &["--json", "--url", "http://u", "check"],
+        &["--what", "pos", "list"],
+        &["--socket", "/s", "pos", "list", "--", "more"],
+    ] {
+        let words = ["surtidor"].iter().chain(wrong).map(Into::into).collect();
+        assert!(Cli::try_parse_from(command_first(words)).is_err(), "{wrong:?}");
+    }
+    let words = ["surtidor", "--socket", "/s", "order", "push", "P", "--", "--json"];
+    let moved = command_first(words.map(Into::into).to_vec());
+    assert_eq!(
+        moved,
+        ["surtidor", "order", "push", "P", "--socket", "/s", "--", "--json"]
+    );
 }
 
 #[test]

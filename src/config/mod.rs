@@ -250,6 +250,11 @@ pub fn environment() -> BTreeMap<String, String> {
         .collect()
 }
 
+/// The words that this program was started with, its own name first.
+pub fn arguments() -> Vec<std::ffi::OsString> {
+    std::env::args_os().collect()
+}
+
 /// This program's own file, for who starts it once more.
 pub fn program() -> std::io::Result<PathBuf> {
     std::env::current_exe()

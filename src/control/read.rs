@@ -83,7 +83,7 @@ pub(super) fn scope(body: &Field<'_>) -> Read<Scope> {
             Scope::of(names.collect::<Read<Vec<_>>>()?)
         }
     };
-    object.finish("pos, or all")?;
+    object.finish("pos alone, or all alone")?;
     Ok(scope)
 }
 

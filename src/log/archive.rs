@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 
-use super::embedded::{FILE, Row, Schema, failure, open_for_reading, tokens, trimmed_seq, verified_order};
+use super::embedded::{FILE, Row, Schema, failure, open_for_reading, tables_seq, tokens, trimmed_seq, verified_order};
 use super::{Damage, LogError, Sum};
 use crate::domain::id::{PosId, Rev, Timestamp};
 
@@ -84,6 +84,7 @@ impl Archive {
         };
         entries(&moment, &mut ends, &mut looked, &mut tell)?;
         looked.pos = newest(&moment, &ends, &mut tell)?;
+        of_pos(&moment, &mut tell)?;
         looked.orders = orders(&moment, &mut tell)?;
         tokens::damaged(&moment, &mut tell)?;
         Ok(looked)
@@ -114,6 +115,10 @@ impl Archive {
             })
         });
         let removed = std::fs::remove_file(&unfinished).map_err(in_file);
+        // On a full disk SQLite leaves this beside a copy that did not fit.
+        let mut journal = unfinished.into_os_string();
+        journal.push("-journal");
+        drop(std::fs::remove_file(journal));
         copied.and(removed)?;
         let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
         File::open(folder.unwrap_or(Path::new(".")))
@@ -224,6 +229,33 @@ fn newest(connection: &Connection, ends: &Ends, tell: &mut impl FnMut(Damage)) -
     }
     let known = |name: &&String| PosId::parse(name).is_ok();
     Ok(names.iter().filter(known).count() as u64)
+}
+
+/// Where a POS's entries are, and which of them is its newest: who follows it would not be told of one that is not there.
+fn of_pos(connection: &Connection, tell: &mut impl FnMut(Damage)) -> Result<(), LogError> {
+    let taken_up = tables_seq(connection).map_err(failure)?;
+    for (lost, what) in [
+        (
+            "SELECT 'entry ' || seq FROM entry WHERE seq <= ?1
+             AND NOT EXISTS (SELECT 1 FROM entry_of own WHERE own.pos = entry.pos AND own.seq = entry.seq) ORDER BY seq",
+            "who follows its point of sale does not find it",
+        ),
+        (
+            "SELECT 'the newest entry of ' || pos FROM entry WHERE seq <= ?1 GROUP BY pos
+             HAVING max(seq) > coalesce((SELECT head.seq FROM head WHERE head.pos = entry.pos), 0)",
+            "it is not known to be that",
+        ),
+    ] {
+        let mut statement = connection.prepare(lost).map_err(failure)?;
+        let mut rows = statement.query([taken_up]).map_err(failure)?;
+        while let Some(row) = rows.next().map_err(failure)? {
+            tell(Damage {
+                place: row.get(0).map_err(failure)?,
+                what: what.into(),
+            });
+        }
+    }
+    Ok(())
 }
 
 fn orders(connection: &Connection, tell: &mut impl FnMut(Damage)) -> Result<u64, LogError> {

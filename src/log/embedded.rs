@@ -627,6 +627,11 @@ pub(super) fn trimmed_seq(connection: &Connection) -> rusqlite::Result<u64> {
     number(connection, TRIMMED_SEQ)
 }
 
+/// Entries up to this number are in the tables that are made of them.
+pub(super) fn tables_seq(connection: &Connection) -> rusqlite::Result<u64> {
+    number(connection, TABLES_SEQ)
+}
+
 /// 0 if it was never set.
 fn number(connection: &Connection, key: &str) -> rusqlite::Result<u64> {
     let text = meta(connection, key)?;

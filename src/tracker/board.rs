@@ -57,6 +57,8 @@ struct Watch {
     is_busy: bool,
     /// We put it at Mercado Pago ourselves.
     is_posted: bool,
+    /// Money of it is to go back, and has not yet.
+    gives_back: bool,
     /// Notifications that the next look will answer.
     hints: Vec<Taken>,
     /// What this process knows not to have been done yet.
@@ -164,6 +166,7 @@ impl Board {
         let watch = self.watched.entry(key.clone()).or_default();
         watch.times = Some(Times::of(order));
         watch.is_posted = order.posted.is_some();
+        watch.gives_back = order.refunds_wait();
         watch.errand.lingers = order.may_linger();
         watch.errand.is_pending = order.is_errand();
         let silent = order.status == Status::Paid && order.delivery.is_none() && order.overdue_at.is_none();
@@ -227,6 +230,7 @@ impl Board {
                     watch.errand.has_ended = watch.errand.lingers;
                 }
                 Event::RefundRequested { refunds, .. } => {
+                    watch.gives_back = true;
                     watch.untried.refunds.extend(refunds.iter().map(|refund| refund.number));
                 }
                 _ => {}
@@ -365,6 +369,7 @@ impl Board {
             Ended::Looked { order, lingers, .. } => {
                 watch.times = Some(Times::of(order));
                 watch.asked = Some(now.at);
+                watch.gives_back = order.refunds_wait() || !watch.untried.refunds.is_empty();
                 watch.errand.lingers = *lingers || watch.errand.has_ended;
                 watch.errand.is_pending = order.is_errand() && !watch.errand.has_ended;
                 let unfinished = !watch.hints.is_empty() || order.refunds_wait() || watch.errand.is_pending;
@@ -427,15 +432,17 @@ impl Board {
         let by_schedule = by_schedule.map(|at| Instant::from_std(now.instant_of(at)));
         let now = Instant::from_std(now.instant);
         let again = (watch.failures > 0).then(|| now + watch.pause());
-        // The schedule is for looks: what is to be done there does not wait for it.
+        // The schedule is for looks: what is to be done there does not wait for it, nor do refunds.
         if let Some(again) = again.filter(|_| watch.errand.is_unfinished()) {
             watch.due = Some(again);
             self.retries.insert((again, key.clone()));
             return;
         }
         let due = match (by_schedule, again) {
-            // A notification of what is not known yet: whichever is sooner.
-            (Some(due), Some(again)) if !watch.hints.is_empty() && due > now => Some(due.min(again)),
+            // A notification of what is not known yet, or money that is to go back: whichever is sooner.
+            (Some(due), Some(again)) if (watch.gives_back || !watch.hints.is_empty()) && due > now => {
+                Some(due.min(again))
+            }
             // While nothing can be learnt the schedule would only ask more often: a look that failed leaves it where it was.
             (Some(due), Some(again)) => Some(due.max(again)),
             (due, again) => due.or(again),

@@ -1,7 +1,8 @@
 //! How many calls may be made: so many a second, and a few at once.
 //!
 //! Work begins while there is credit, and each of its calls is charged for, so the last one may leave a debt that is paid
-//! before the next begins. So nothing waits half-way, and over any while no more calls are made than allowed.
+//! before the next begins. So nothing waits half-way, and over any while no more calls are made than allowed. The first
+//! call is charged for when work is begun: it is made some time later, and until then all that is due would begin.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -72,6 +73,34 @@ impl Budget {
     }
 }
 
+/// The call that was charged for when work began. If it is not made, it is given back.
+pub(super) struct Advance<'a> {
+    budget: &'a Budget,
+    is_left: Cell<bool>,
+}
+
+impl Advance<'_> {
+    pub(super) fn charged(budget: &Budget) -> Advance<'_> {
+        Advance {
+            budget,
+            is_left: Cell::new(true),
+        }
+    }
+
+    /// For a call that is made now: whether this one pays for it.
+    pub(super) fn pays(&self) -> bool {
+        self.is_left.take()
+    }
+}
+
+impl Drop for Advance<'_> {
+    fn drop(&mut self) {
+        if self.is_left.get() {
+            self.budget.paid.set(self.budget.paid.get() - self.budget.cost());
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -87,6 +116,20 @@ mod tests {
             calls += 3;
         }
         assert!((600..=615).contains(&calls), "{calls}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_is_not_made_is_given_back() {
+        let budget = Budget::new(Arc::new(AtomicU32::new(10)));
+        let before = budget.free_at();
+        for is_made in [true, false] {
+            budget.charge(1);
+            let advance = Advance::charged(&budget);
+            if is_made {
+                assert!(advance.pays() && !advance.pays(), "it is one call");
+            }
+        }
+        assert_eq!(budget.free_at(), before + budget.cost());
     }
 
     #[tokio::test(start_paused = true)]

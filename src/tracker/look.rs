@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tracing::warn;
 
-use super::budget::Budget;
+use super::budget::{Advance, Budget};
 use super::verdict::{about, findings, findings_of_intent, questions};
 use crate::config::Secret;
 use crate::domain::hint::Thing;
@@ -20,6 +20,8 @@ pub(super) struct Api<'a> {
     pub(super) client: &'a Client,
     pub(super) token: &'a Secret,
     pub(super) budget: &'a Budget,
+    /// The first call was charged for already.
+    pub(super) advance: Option<&'a Advance<'a>>,
     /// For an order on its way there, or off it: nothing waits for credit.
     pub(super) is_errand: bool,
 }
@@ -190,7 +192,9 @@ impl Api<'_> {
         if self.is_errand {
             return self.errand(call).await;
         }
-        self.budget.charge(1);
+        if !self.advance.is_some_and(Advance::pays) {
+            self.budget.charge(1);
+        }
         self.rest_if_wanted(call.await)
     }
 

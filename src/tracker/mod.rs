@@ -379,6 +379,9 @@ impl Desk {
 
     fn look(&mut self, job: Job) {
         let tools = self.tools.clone();
+        if !job.is_errand {
+            tools.budget.charge(1);
+        }
         let begun = Begun::Order {
             key: job.key.clone(),
             is_errand: job.is_errand,
@@ -403,6 +406,7 @@ impl Desk {
             self.untrusted += 1;
         }
         let tools = self.tools.clone();
+        tools.budget.charge(1);
         self.spawn(Begun::Hint { is_trusted }, async move {
             let named = work::name(&tools, taken.hint()).await;
             Done::Hint { taken, tries, named }

@@ -7,6 +7,7 @@ use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
 use super::board::{Ended, Job, Key, Untried, key_of};
+use super::budget::Advance;
 use super::errand::{Before, Left, find, send, take_off};
 use super::look::{Api, IntentNow, known, look};
 use super::{Done, Failure, Named, Tools, refund};
@@ -24,11 +25,12 @@ use crate::limits;
 
 impl Tools {
     /// An account that may be asked about, with how to ask.
-    fn api<'a>(&'a self, account: &'a Account, is_errand: bool) -> Option<Api<'a>> {
+    fn api<'a>(&'a self, account: &'a Account, advance: Option<&'a Advance<'a>>, is_errand: bool) -> Option<Api<'a>> {
         Some(Api {
             client: &self.client,
             token: account.access_token.as_ref()?,
             budget: &self.budget,
+            advance,
             is_errand,
         })
     }
@@ -73,11 +75,13 @@ pub(super) async fn work(tools: &Tools, job: Job) -> Done {
         lingers,
         is_errand,
     } = job;
+    let advance = (!is_errand).then(|| Advance::charged(&tools.budget));
     let why = Why {
         hints: &hints,
         untried: &untried,
         lingers,
         expires: false,
+        advance: advance.as_ref(),
         is_errand,
     };
     let ended = match attend(tools, &key, &why).await {
@@ -120,6 +124,7 @@ struct Why<'a> {
     lingers: bool,
     /// Its time is up.
     expires: bool,
+    advance: Option<&'a Advance<'a>>,
     is_errand: bool,
 }
 
@@ -135,7 +140,9 @@ async fn attend(tools: &Tools, key: &Key, why: &Why<'_>) -> Result<Ended, Failur
         return Ok(Ended::NoOrder);
     };
     let account = tools.accounts.get(&order.account);
-    let api = account.as_ref().and_then(|account| tools.api(account, why.is_errand));
+    let api = account
+        .as_ref()
+        .and_then(|account| tools.api(account, why.advance, why.is_errand));
     let Some(api) = api else {
         tools.awaits_no_token(&order.account)?;
         let refunds_wait = order.refunds_wait();
@@ -335,6 +342,7 @@ async fn look_until_answered(tools: &Tools, key: &Key) {
         untried: &Untried::default(),
         lingers: false,
         expires: true,
+        advance: None,
         is_errand: false,
     };
     while let Err(failure) = attend(tools, key, &why).await {
@@ -368,8 +376,12 @@ async fn say_overdue(tools: &Tools, key: &Key) -> Result<(), Failure> {
 
 /// Finds out which order a notification is about, where its URL does not say so.
 pub(super) async fn name(tools: &Tools, hint: &Hint) -> Result<Named, Failure> {
+    let advance = Advance::charged(&tools.budget);
     let account = tools.accounts.get(&hint.account);
-    let Some(api) = account.as_ref().and_then(|account| tools.api(account, false)) else {
+    let api = account
+        .as_ref()
+        .and_then(|account| tools.api(account, Some(&advance), false));
+    let Some(api) = api else {
         tools.awaits_no_token(&hint.account)?;
         return Ok(Named::Nothing);
     };

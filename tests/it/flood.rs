@@ -1,4 +1,5 @@
 //! Forged notifications, a thousand a second: the API is called no more often for them, and no customer waits for them.
+//! Nor is it called more often for true ones.
 
 use std::time::{Duration, Instant};
 
@@ -49,6 +50,33 @@ async fn forged_notifications_cost_a_bounded_number_of_calls_and_delay_no_order(
         market.station.metric(name).await > 0.0,
         "they are looked up while there is time"
     );
+}
+
+/// All that there is to look at comes at once, and is not begun at once: who pays next would wait for all those calls.
+#[tokio::test]
+async fn many_that_are_due_at_once_keep_to_the_rate() {
+    const RATE: u32 = 4;
+    const ORDERS: usize = 24;
+    let market = Market::limited(hurried(), "", RATE).await;
+    for i in 0..ORDERS {
+        market.register(&format!("PUMP{i}")).await;
+        market.push(&format!("PUMP{i}"), &format!("T-{i}"), "100").await;
+    }
+    let begun = Instant::now();
+    for i in 0..ORDERS {
+        // Each is notified of: a merchant order was opened.
+        market.scan(&format!("PUMP{i}")).await;
+    }
+    let mut made = 0;
+    // Enough to have paid for the calls of half of the looks.
+    while made < ORDERS as u64 {
+        made = market.sandbox.calls().await.expect("it answers").values().sum();
+        let millis = u64::try_from(begun.elapsed().as_millis()).expect("not that long");
+        // A second's calls were saved up, and one look makes three.
+        let allowed = millis * u64::from(RATE) / 1_000 + u64::from(RATE) + 3;
+        assert!(made <= allowed, "{made} calls, and {allowed} are allowed");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 /// Ids that nobody gave out, neither sealed nor signed; one in four is a repeat.

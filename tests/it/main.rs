@@ -33,6 +33,7 @@ mod sandbox;
 mod secured;
 mod slow;
 mod slow_pos;
+mod stored;
 mod support;
 mod systemd;
 mod tidy;

@@ -412,7 +412,10 @@ fn the_command_line_asks_by_tls_and_trusts_whom_it_is_told() {
     assert!(code == Some(0) && said.contains("PUMP1"), "{said}");
     for stranger in [Some(stranger.as_path()), None] {
         let (code, said) = ask(stranger);
-        assert!(code == Some(3) && said.contains("certificate"), "{code:?} {said}");
+        assert!(
+            code == Some(3) && said.contains("peer certificate") && said.contains("`--ca FILE`"),
+            "{code:?} {said}"
+        );
     }
     let (code, said) = ask(Some(&folder.join("north.token")));
     assert!(code == Some(2) && said.contains("holds no certificate"), "{said}");

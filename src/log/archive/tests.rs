@@ -70,6 +70,22 @@ fn each_damage_is_named() {
                 "the newest entry of A: it is missing",
             ],
         ),
+        (
+            "DELETE FROM entry_of WHERE seq = 4",
+            vec!["entry 4: who follows its point of sale"],
+        ),
+        (
+            "UPDATE entry_of SET pos = 'A' WHERE seq = 5",
+            vec!["entry 5: who follows its point of sale"],
+        ),
+        (
+            "UPDATE head SET seq = 4 WHERE pos = 'B'",
+            vec!["the newest entry of B: it is not known"],
+        ),
+        (
+            "DELETE FROM head WHERE pos = 'B'",
+            vec!["the newest entry of B: it is not known"],
+        ),
         ("UPDATE orders SET body = x'7b7d'", vec!["order t-1: its checksum is"]),
         (
             "UPDATE entry SET prev = zeroblob(16), sum = zeroblob(16) WHERE seq = 5",

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rusqlite::{OptionalExtension, params};
 
 use super::behind::{LateOrder, Piece};
-use super::{Batch, Log, Row, Syncing, TABLES_SEQ, failure, number, set_meta, sum_of};
+use super::{Batch, Log, Row, Syncing, TABLES_SEQ, failure, set_meta, sum_of, tables_seq};
 use crate::domain::evolve::orders_after;
 use crate::domain::id::{PosId, Reference};
 use crate::domain::order::Order;
@@ -49,7 +49,7 @@ impl Log {
 
     /// At start: the tables take up what the last process left behind.
     pub(super) fn recall(&mut self) -> Result<(), LogError> {
-        let stored = number(&self.connection, TABLES_SEQ).map_err(failure)?;
+        let stored = tables_seq(&self.connection).map_err(failure)?;
         self.behind.late().begin_after(stored);
         let mut next = stored + 1;
         loop {

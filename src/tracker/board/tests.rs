@@ -30,18 +30,21 @@ fn paid(reference: &str) -> Event {
     }
 }
 
-fn refund_requested(reference: &str) -> Event {
-    let refund = Refund {
+fn refund() -> Refund {
+    Refund {
         number: 1,
         payment: 1,
         amount: Money::parse("1", Currency::Ars).expect("an amount"),
         cause: Cause::Late,
         requested_at: Timestamp(0),
         state: RefundState::Requested,
-    };
+    }
+}
+
+fn refund_requested(reference: &str) -> Event {
     Event::RefundRequested {
         facts: facts(reference),
-        refunds: vec![refund],
+        refunds: vec![refund()],
     }
 }
 
@@ -173,6 +176,36 @@ fn a_refund_is_urgent_and_known_to_be_untried_once() {
     desk.end(1, job, &Ended::Failed { unsent: false });
     assert!(desk.board.has_urgent(), "but then at once");
     assert_eq!(desk.board.next_urgent().expect("at once").untried.refunds, [1]);
+}
+
+/// Hours after its end an order is looked at once an hour. Its money does not wait for that.
+#[test]
+fn a_refund_that_failed_does_not_wait_for_the_schedule() {
+    let mut desk = Desk::new();
+    desk.order(0, "A");
+    desk.happens(5, Event::OrderExpired(facts("A")));
+    desk.seconds = 8_000;
+    let job = desk.board.next_due(desk.instant()).expect("it is due");
+    desk.end(8_000, job, &Ended::Failed { unsent: false });
+    desk.happens(8_000, refund_requested("A"));
+    let mut order = sending(&desk, "A");
+    order.status = Status::Expired;
+    order.ended_at = Some(desk.now().at);
+    order.refunds = vec![refund()];
+    let looked = Ended::Looked {
+        order: Arc::new(order),
+        unknown: false,
+        lingers: false,
+    };
+    let mut waits = Vec::new();
+    for ended in [&Ended::Failed { unsent: false }, &looked, &looked, &looked] {
+        let job = desk.board.next_urgent().or_else(|| desk.board.next_due(desk.instant()));
+        desk.end(desk.seconds, job.expect("it is due"), ended);
+        let due = desk.due().expect("it is tried again");
+        waits.push(due - desk.seconds);
+        desk.seconds = due;
+    }
+    assert_eq!(waits, [2, 4, 8, 16]);
 }
 
 /// An order on its way to Mercado Pago, as an intent.
