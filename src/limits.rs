@@ -486,6 +486,8 @@ pub const CHECKPOINT_PAGES_BUSY: u32 = 65_536;
 /// adds more pays for it in the same commit.
 pub const TABLES_BEHIND: usize = 2_048;
 pub const TABLES_PIECE: usize = COMMIT_COMMANDS;
+/// And at once while nobody waits for them: a third of a millisecond, since on a small machine polls wait for that long.
+pub const TABLES_BIT: usize = 8;
 /// When the tables are looked at: often enough that there is little to do, rarely enough that no push feels it.
 pub const TABLES_EVERY: Duration = Duration::from_millis(50);
 /// How often the room that is left on the disk is looked at: a disk fills in minutes at the fastest.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -175,7 +176,11 @@ impl Writer {
             match waiting.try_recv() {
                 Ok(work) => return Some(work),
                 Err(mpsc::error::TryRecvError::Disconnected) => return None,
-                Err(mpsc::error::TryRecvError::Empty) if self.catching_up => self.catch_up(),
+                Err(mpsc::error::TryRecvError::Empty) if self.catching_up => {
+                    self.catch_up();
+                    // A poll may wait for this processor.
+                    thread::yield_now();
+                }
                 Err(mpsc::error::TryRecvError::Empty) => self.trim(),
             }
         }
@@ -184,7 +189,11 @@ impl Writer {
 
     /// A piece of it. Whoever waited for no more than that is answered, though others go on adding.
     fn catch_up(&mut self) {
-        let more = self.log.catch_up();
+        let entries = match self.caught_up[..] {
+            [] => limits::TABLES_BIT,
+            _ => limits::TABLES_PIECE,
+        };
+        let more = self.log.catch_up(entries);
         self.watch_room();
         let taken_up = self.log.taken_up();
         for (_, waiting) in self.caught_up.extract_if(.., |(seq, _)| *seq <= taken_up) {

@@ -328,7 +328,7 @@ impl Log {
             return Ok(());
         }
         loop {
-            match self.catch_up() {
+            match self.catch_up(limits::TABLES_PIECE) {
                 Ok(true) => {}
                 // The next start does it.
                 Ok(false) | Err(LogError::Full | LogError::Locked) => break,
@@ -373,7 +373,7 @@ impl Log {
     /// from a wall clock, and one that jumps ahead must not take the history with it.
     pub fn trim(&mut self, entries_before: Timestamp, orders_before: Timestamp) -> Result<usize, LogError> {
         // A start must find the entries that the tables have not taken up.
-        while self.catch_up()? {}
+        while self.catch_up(limits::TABLES_PIECE)? {}
         let from = self.trimmer_at;
         let (looked_at, go_on_after) = self.commit(true, |batch| {
             let entries_before = batch.within_a_step(ENTRIES_TRIMMED_BEFORE, OLDEST_ENTRY, entries_before)?;

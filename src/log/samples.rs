@@ -13,6 +13,7 @@ use crate::domain::money::{Currency, Money};
 use crate::domain::order::{Content, Item, Items, Metadata, Order, Quantity, Status};
 use crate::domain::pos::{Mode, PollKey, Registration, State, Waiting};
 use crate::domain::text::Text;
+use crate::limits;
 
 pub(super) fn open(folder: &Path) -> Log {
     Log::open(folder, "locationId,positionId").expect("a log")
@@ -61,7 +62,7 @@ impl Book {
 
 /// Lets the tables follow all entries.
 pub(super) fn caught_up(log: &mut Log) -> &mut Log {
-    while log.catch_up().expect("taken up") {}
+    while log.catch_up(limits::TABLES_PIECE).expect("taken up") {}
     log
 }
 

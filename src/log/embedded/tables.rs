@@ -20,12 +20,8 @@ impl Log {
         self.behind.late().taken_up()
     }
 
-    /// Brings the tables nearer to the entries, by a piece; true if more is left.
-    pub fn catch_up(&mut self) -> Result<bool, LogError> {
-        self.take_up(limits::TABLES_PIECE)
-    }
-
-    pub(super) fn take_up(&mut self, entries: usize) -> Result<bool, LogError> {
+    /// Brings the tables nearer to the entries, by so many of them; true if more is left.
+    pub fn catch_up(&mut self, entries: usize) -> Result<bool, LogError> {
         let piece = self.behind.late().piece(entries);
         if piece.is_some() {
             // It follows from entries that are on the disk. The next commit's sync takes it there too, and a start after a
@@ -66,8 +62,8 @@ impl Log {
             }
             next += page.len() as u64;
             // On a full disk the first try gives up the ballast. If that is not enough either, they wait in memory.
-            let caught_up = match self.catch_up() {
-                Err(LogError::Full) => self.catch_up(),
+            let caught_up = match self.catch_up(limits::TABLES_PIECE) {
+                Err(LogError::Full) => self.catch_up(limits::TABLES_PIECE),
                 done => done,
             };
             match caught_up {

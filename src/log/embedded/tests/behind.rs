@@ -128,7 +128,7 @@ proptest! {
                 Step::Happened(_) => {}
                 Step::Committed => world.commit(&mut log),
                 Step::TakenUp(entries) => {
-                    log.take_up(entries).expect("written");
+                    log.catch_up(entries).expect("written");
                 }
                 Step::Crashed => {
                     world.commit(&mut log);
@@ -200,7 +200,7 @@ fn who_waits_for_the_tables_is_answered_under_constant_load() {
     let asked = log.last_seq().expect("read");
     let answered = (0..4).any(|_| {
         full_group(&mut log);
-        log.catch_up().expect("written");
+        log.catch_up(limits::TABLES_PIECE).expect("written");
         log.taken_up() >= asked
     });
     assert!(answered, "{} entries behind", log.behind.late().len());
@@ -220,7 +220,7 @@ fn a_full_disk_is_started_on_with_entries_that_the_tables_lack() {
         n += 1;
         if n % 16 == 0 {
             // As every 50 ms, whether there is room for it or not.
-            let _ = log.catch_up();
+            let _ = log.catch_up(limits::TABLES_PIECE);
         }
         let seq = log.last_seq().expect("read") + 1;
         let (rev, sum) = log.commit(true, |batch| batch.chain(&pos_id("P"))).expect("read");
@@ -238,7 +238,7 @@ fn a_full_disk_is_started_on_with_entries_that_the_tables_lack() {
             Err(error) => panic!("{error}"),
         }
     }
-    assert!(matches!(log.catch_up(), Err(LogError::Full)));
+    assert!(matches!(log.catch_up(limits::TABLES_PIECE), Err(LogError::Full)));
     let seq = log.last_seq().expect("read");
     drop(log);
     let log = open(folder);
@@ -333,7 +333,7 @@ fn who_saw_an_entry_finds_its_order() {
             Event::OrderReady(Arc::new(order(&format!("T-{n}"), "P", 1))),
         );
         if n % 64 == 0 {
-            log.catch_up().expect("written");
+            log.catch_up(limits::TABLES_PIECE).expect("written");
         }
     }
     done.store(true, Relaxed);
@@ -412,7 +412,7 @@ fn an_order_that_was_written_ahead_is_not_written_again() {
     log.commit(false, |batch| book.put(batch, made.clone()))
         .expect("written");
     book.write(&mut log, "P", 2, refund(&made));
-    assert!(log.take_up(1).expect("written"), "one more is behind");
+    assert!(log.catch_up(1).expect("written"), "one more is behind");
     assert!(log.behind.late().piece(1).is_some_and(|piece| piece.orders.is_empty()));
     let order = log
         .commit(false, |batch| batch.order(&reference("T-1")))
@@ -435,7 +435,7 @@ async fn a_commit_that_fails_is_seen_by_nobody() {
     log.commit(false, |batch| book.put(batch, order("T-1", "P", 1)))
         .expect("written");
     log.connection.commit_hook(Some(|| true)).expect("a hook");
-    let failed = log.take_up(1);
+    let failed = log.catch_up(1);
     assert!(matches!(failed, Err(LogError::Failed(_))), "{failed:?}");
     assert_eq!(log.behind.late().len(), 1, "the tables lack it still");
     log.failed = None;
@@ -513,6 +513,6 @@ fn commits_are_synced_after_the_tables_followed() {
     assert!(is_full(&log));
     book.write(&mut log, "P", 1, Event::OrderReady(Arc::new(order("T-1", "P", 1))));
     log.connection.commit_hook(Some(|| true)).expect("a hook");
-    assert!(log.take_up(1).is_err());
+    assert!(log.catch_up(1).is_err());
     assert!(is_full(&log));
 }
