@@ -218,7 +218,7 @@ fi
 
 # The demo and the operator's page as their visitors see them. Their pictures are in target/browser.
 if has chromium && has node && [[ -d tests/browser/node_modules/playwright-core ]]; then
-  step "the pages in a browser" 600 node --test --test-concurrency=1 tests/browser/{demo,looks,operator}.test.mjs
+  step "the pages in a browser" 600 node --test --test-concurrency=2 tests/browser/{demo,looks,operator}.test.mjs
 else
   skip "the pages in a browser" "chromium, node or tests/browser/node_modules is missing: NOTHING OF THEM IS TESTED"
 fi
