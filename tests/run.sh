@@ -199,9 +199,6 @@ if has valgrind && has strace; then
   release_build=$!
 fi
 
-# Most tests wait for a server most of their time, so twice as many as there are processors keep them busy.
-export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((2 * $(nproc)))}
-
 step "format" 60 cargo fmt --check
 step "clippy" 900 cargo clippy --quiet --locked --all-targets -- -D warnings
 if [[ $all ]]; then
