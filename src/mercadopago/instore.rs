@@ -1,6 +1,7 @@
 //! Orders that we put on a POS, version 2 (`protocol.md` 3.1 and 3.2).
 
 use hyper::Method;
+use rust_decimal::Decimal;
 use serde::{Serialize, Serializer};
 
 use super::client::{Call, Client};
@@ -31,6 +32,7 @@ pub struct NewInstoreOrder<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InstoreOrder {
     pub external_reference: Option<String>,
+    pub total_amount: Option<Decimal>,
 }
 
 #[derive(Serialize)]
@@ -130,6 +132,7 @@ impl InstoreOrder {
     fn read(object: &Object<'_>) -> InstoreOrder {
         InstoreOrder {
             external_reference: object.text("external_reference"),
+            total_amount: object.amount("total_amount"),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Intents, the Instore API's orders (`protocol.md` 6). Amounts are strings here.
 
 use hyper::Method;
+use rust_decimal::Decimal;
 use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
@@ -52,6 +53,8 @@ pub struct Intent {
     pub id: IntentId,
     pub status: IntentStatus,
     pub external_reference: Option<String>,
+    /// The sum of its operations; `None` if one has no amount.
+    pub amount: Option<Decimal>,
     /// Only once it is closed.
     pub results: Vec<IntentResult>,
     /// What a one-use QR code says.
@@ -146,10 +149,12 @@ impl Intent {
         let object = wire::object(bytes)?;
         let id = IntentId::parse(&object.need_text("id")?);
         let operations = object.objects("operations");
+        let amounts = operations.iter().map(|operation| operation.amount("amount"));
         Ok(Intent {
             id: id.map_err(|rule| ApiError::nonsense(format!("id {rule}")))?,
             status: IntentStatus::read(&object, "status"),
             external_reference: object.text("external_reference"),
+            amount: amounts.reduce(|sum, amount| sum?.checked_add(amount?)).flatten(),
             results: operations.iter().flat_map(results).collect(),
             // One document says the first, another the second.
             qr_data: object

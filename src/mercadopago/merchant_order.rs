@@ -33,6 +33,7 @@ pub struct MerchantOrder {
     pub payments: Vec<PaymentOfOrder>,
     /// Of its items, each once.
     pub currencies: Vec<String>,
+    pub total_amount: Option<Decimal>,
 }
 
 /// A payment as its merchant order tells it.
@@ -40,6 +41,7 @@ pub struct MerchantOrder {
 pub struct PaymentOfOrder {
     pub id: Option<u64>,
     pub status: PaymentStatus,
+    pub status_detail: Option<String>,
     /// The price, without the payer's costs. `None` if it is missing or no number.
     pub transaction_amount: Option<Decimal>,
     /// Zero if it is missing; `None` if it is there and no number.
@@ -85,6 +87,7 @@ impl MerchantOrder {
             collector_id: object.object("collector").and_then(|collector| collector.id("id")),
             payments: payments.iter().map(payment).collect::<Result<_, ApiError>>()?,
             currencies,
+            total_amount: object.amount("total_amount"),
         })
     }
 }
@@ -94,6 +97,7 @@ impl PaymentOfOrder {
         PaymentOfOrder {
             id: object.id("id"),
             status: PaymentStatus::read(object, "status"),
+            status_detail: object.text("status_detail"),
             transaction_amount: object.amount("transaction_amount"),
             refunded_amount: object.amount_or_zero("amount_refunded"),
             currency_id: object.text("currency_id"),

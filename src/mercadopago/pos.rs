@@ -163,8 +163,21 @@ impl Client {
         Ok(found.into_values().collect())
     }
 
+    pub async fn pos(&self, token: &Secret, id: u64) -> Result<Pos, ApiError> {
+        self.ask(Call::new(Name::PosGet, Method::GET, format!("/pos/{id}"), token), read)
+            .await
+    }
+
     pub async fn update_pos(&self, token: &Secret, id: u64, fields: &PosFields) -> Result<Pos, ApiError> {
         let call = Call::new(Name::PosUpdate, Method::PUT, format!("/pos/{id}"), token);
         self.ask(call.with(wire::write(&fields.body())), read).await
+    }
+
+    pub async fn delete_pos(&self, token: &Secret, id: u64) -> Result<(), ApiError> {
+        self.ask(
+            Call::new(Name::PosDelete, Method::DELETE, format!("/pos/{id}"), token),
+            wire::nothing,
+        )
+        .await
     }
 }

@@ -27,6 +27,7 @@ words!(
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refund {
     pub id: u64,
+    pub payment_id: Option<u64>,
     /// `None` if it is missing or no number.
     pub amount: Option<Decimal>,
     pub status: RefundStatus,
@@ -52,6 +53,7 @@ impl Refund {
     pub(super) fn read(object: &Object<'_>) -> Result<Refund, ApiError> {
         Ok(Refund {
             id: object.need_id("id")?,
+            payment_id: object.id("payment_id"),
             amount: object.amount("amount"),
             status: RefundStatus::read(object, "status"),
             reason: object.text("reason"),
@@ -99,5 +101,11 @@ impl Client {
                 .collect()
         };
         self.ask(call, read).await
+    }
+
+    pub async fn refund(&self, token: &Secret, payment: u64, id: u64) -> Result<Refund, ApiError> {
+        let path = format!("/v1/payments/{payment}/refunds/{id}");
+        self.ask(Call::new(Name::RefundGet, Method::GET, path, token), read)
+            .await
     }
 }

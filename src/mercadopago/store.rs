@@ -46,7 +46,9 @@ pub struct Store {
 #[derive(Serialize)]
 struct Body<'a> {
     name: &'a str,
-    external_id: &'a str,
+    /// It cannot be changed, so an update leaves it out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    external_id: Option<&'a str>,
     location: &'a Location,
 }
 
@@ -72,7 +74,7 @@ impl Client {
     pub async fn create_store(&self, token: &Secret, collector: u64, store: &NewStore) -> Result<Store, ApiError> {
         let body = Body {
             name: &store.name,
-            external_id: store.external_id.as_str(),
+            external_id: Some(store.external_id.as_str()),
             location: &store.location,
         };
         let call = Call::new(
@@ -94,5 +96,45 @@ impl Client {
         let call = Call::new(Name::StoreFind, Method::GET, path, token);
         self.ask(call, |bytes| wire::find(bytes, external_id.as_str(), Store::read))
             .await
+    }
+
+    pub async fn store(&self, token: &Secret, id: u64) -> Result<Store, ApiError> {
+        self.ask(
+            Call::new(Name::StoreGet, Method::GET, format!("/stores/{id}"), token),
+            read,
+        )
+        .await
+    }
+
+    /// Name and location become those of `store`; its `external_id` cannot change and is not sent.
+    pub async fn update_store(
+        &self,
+        token: &Secret,
+        collector: u64,
+        id: u64,
+        store: &NewStore,
+    ) -> Result<Store, ApiError> {
+        let body = Body {
+            name: &store.name,
+            external_id: None,
+            location: &store.location,
+        };
+        let call = Call::new(
+            Name::StoreUpdate,
+            Method::PUT,
+            format!("/users/{collector}/stores/{id}"),
+            token,
+        );
+        self.ask(call.with(wire::write(&body)), read).await
+    }
+
+    pub async fn delete_store(&self, token: &Secret, collector: u64, id: u64) -> Result<(), ApiError> {
+        let call = Call::new(
+            Name::StoreDelete,
+            Method::DELETE,
+            format!("/users/{collector}/stores/{id}"),
+            token,
+        );
+        self.ask(call, wire::nothing).await
     }
 }

@@ -49,7 +49,7 @@ fn items(price: &str, quantity: u32) -> Items {
 }
 
 #[tokio::test]
-async fn a_pos_is_made_found_and_changed() {
+async fn a_pos_is_made_read_changed_and_removed() {
     let told = r#"{"id":2711382,"qr":{"image":"https://www.mercadopago.com/instore/merchant/qr/2711382/a.png",
         "template_document":"https://x/t.pdf","template_image":"https://x/t.png"},"status":"active","uuid":"a","user_id":1,
         "name":"Pump 4","fixed_amount":true,"category":473000,"store_id":"30148503","external_store_id":"STATION01",
@@ -57,10 +57,12 @@ async fn a_pos_is_made_found_and_changed() {
     let found = format!(r#"{{"paging":{{"total":2}},"results":[{{"external_id":"OTHER"}},{told}]}}"#);
     let server = Server::start([
         say(201, told),
+        say(200, told),
         say(200, &found),
         say(200, &format!("[{told}]")),
         say(200, r#"{"results":[]}"#),
         say(200, told),
+        say(204, ""),
     ])
     .await;
     let (client, token) = (server.client(), token());
@@ -87,6 +89,7 @@ async fn a_pos_is_made_found_and_changed() {
         (made.fixed_amount, made.url.as_deref()),
         (Some(true), fields.url.as_deref())
     );
+    assert_eq!(client.pos(&token, made.id).await.unwrap(), made);
     let lower = ExternalPosId::parse("station01pump4").unwrap();
     assert_eq!(client.find_pos(&token, &lower).await.unwrap(), Some(made.clone()));
     assert_eq!(client.find_pos(&token, &pos_id()).await.unwrap(), Some(made.clone()));
@@ -97,6 +100,7 @@ async fn a_pos_is_made_found_and_changed() {
         ..fields
     };
     client.update_pos(&token, made.id, &bare).await.unwrap();
+    client.delete_pos(&token, made.id).await.unwrap();
 
     let asked = server.asked();
     let lines: Vec<&str> = asked.iter().map(|asked| asked.line.as_str()).collect();
@@ -104,17 +108,19 @@ async fn a_pos_is_made_found_and_changed() {
         lines,
         [
             "POST /pos",
+            "GET /pos/2711382",
             "GET /pos?external_id=station01pump4",
             "GET /pos?external_id=STATION01PUMP4",
             "GET /pos?external_id=STATION01PUMP4",
-            "PUT /pos/2711382"
+            "PUT /pos/2711382",
+            "DELETE /pos/2711382"
         ]
     );
     assert_eq!(
         asked[0].body,
         r#"{"name":"Pump 4","fixed_amount":true,"category":473000,"url":"https://pay.example.com/pay-mp?positionId=4","external_id":"STATION01PUMP4","external_store_id":"STATION01"}"#
     );
-    assert_eq!(asked[4].body, r#"{"name":"Pump 4","fixed_amount":true}"#);
+    assert_eq!(asked[5].body, r#"{"name":"Pump 4","fixed_amount":true}"#);
 }
 
 #[tokio::test]
@@ -137,11 +143,18 @@ async fn those_of_a_store_are_read_page_by_page() {
 }
 
 #[tokio::test]
-async fn a_store_is_made_and_found() {
+async fn a_store_is_made_read_changed_and_removed() {
     let told = r#"{"id":"30148503","name":"Station","date_creation":"2026-01-12T14:11:12.000Z","business_hours":{},
         "location":{"address_line":"Calle 1, Rosario","latitude":-32.94,"longitude":"***"},"external_id":"STATION01"}"#;
     let found = format!(r#"{{"paging":{{}},"results":[{told}]}}"#);
-    let server = Server::start([say(200, told), say(200, &found)]).await;
+    let server = Server::start([
+        say(200, told),
+        say(200, &found),
+        say(200, told),
+        say(200, told),
+        say(200, r#"{"store":30148503,"user":178106235}"#),
+    ])
+    .await;
     let (client, token) = (server.client(), token());
     let new = NewStore {
         name: "Station".into(),
@@ -168,6 +181,9 @@ async fn a_store_is_made_and_found() {
         client.find_store(&token, COLLECTOR, &store_id()).await.unwrap(),
         Some(expected)
     );
+    client.store(&token, made.id).await.unwrap();
+    client.update_store(&token, COLLECTOR, made.id, &new).await.unwrap();
+    client.delete_store(&token, COLLECTOR, made.id).await.unwrap();
 
     let asked = server.asked();
     let lines: Vec<&str> = asked.iter().map(|asked| asked.line.as_str()).collect();
@@ -175,7 +191,10 @@ async fn a_store_is_made_and_found() {
         lines,
         [
             "POST /users/178106235/stores",
-            "GET /users/178106235/stores/search?external_id=STATION01"
+            "GET /users/178106235/stores/search?external_id=STATION01",
+            "GET /stores/30148503",
+            "PUT /users/178106235/stores/30148503",
+            "DELETE /users/178106235/stores/30148503"
         ]
     );
     let location = r#""location":{"street_number":"1","street_name":"Calle","city_name":"Rosario","state_name":"Santa Fe","latitude":-32.9442426,"longitude":-60.6505388}"#;
@@ -183,6 +202,7 @@ async fn a_store_is_made_and_found() {
         asked[0].body,
         format!(r#"{{"name":"Station","external_id":"STATION01",{location}}}"#)
     );
+    assert_eq!(asked[3].body, format!(r#"{{"name":"Station",{location}}}"#));
 }
 
 #[tokio::test]
@@ -211,7 +231,10 @@ async fn a_merchant_order_is_read_with_its_payments() {
         (order.collector_id, order.external_reference.as_deref()),
         (Some(COLLECTOR), Some("T-000123"))
     );
-    assert_eq!(order.currencies, ["ARS"]);
+    assert_eq!(
+        (order.currencies, order.total_amount),
+        (vec!["ARS".to_owned()], decimal("18525.50"))
+    );
     let [paid, rejected, odd] = &order.payments[..] else {
         panic!("three payments")
     };
@@ -323,6 +346,7 @@ async fn a_payment_is_read_whatever_is_masked_or_missing() {
         (payment.merchant_order, payment.date_approved),
         (Some(23_603_350_837), None)
     );
+    assert_eq!((payment.live_mode, payment.refunds.len()), (Some(true), 1));
     let empty = client.payment(&token, 1).await.unwrap();
     assert_eq!(
         (empty.id, empty.status.as_str(), empty.transaction_amount),
@@ -337,14 +361,17 @@ async fn a_refund_is_asked_for_read_and_listed() {
         "date_created":"2026-02-05T15:35:49.000-04:00","unique_sequence_number":null,"refund_mode":"standard",
         "adjustment_amount":0,"status":"in_process","reason":null}"#;
     let list = format!("[{told}]");
-    let server = Server::start([say(201, told), say(200, told), say(200, &list)]).await;
+    let server = Server::start([say(201, told), say(200, told), say(200, &list), say(200, told)]).await;
     let (client, token, key) = (server.client(), token(), Uuid::now_v7());
     let amount = Money::parse("10.50", Currency::Ars).unwrap();
     let refund = client
         .create_refund(&token, 7_186_040_733, Some(amount), key)
         .await
         .unwrap();
-    assert_eq!((refund.id, refund.amount), (1_622_029_222, decimal("10.5")));
+    assert_eq!(
+        (refund.id, refund.payment_id, refund.amount),
+        (1_622_029_222, Some(7_186_040_733), decimal("10.5"))
+    );
     assert_eq!(
         (&refund.status, refund.reason.as_deref()),
         (&RefundStatus::InProcess, None)
@@ -354,13 +381,19 @@ async fn a_refund_is_asked_for_read_and_listed() {
         client.refunds(&token, 7_186_040_733).await.unwrap(),
         std::slice::from_ref(&refund)
     );
+    assert_eq!(client.refund(&token, 7_186_040_733, refund.id).await.unwrap(), refund);
 
     let asked = server.asked();
     let lines: Vec<&str> = asked.iter().map(|asked| asked.line.as_str()).collect();
     let path = "/v1/payments/7186040733/refunds";
     assert_eq!(
         lines,
-        [format!("POST {path}"), format!("POST {path}"), format!("GET {path}")]
+        [
+            format!("POST {path}"),
+            format!("POST {path}"),
+            format!("GET {path}"),
+            format!("GET {path}/1622029222")
+        ]
     );
     assert_eq!(
         (asked[0].body.as_str(), asked[1].body.as_str()),
@@ -402,6 +435,7 @@ async fn an_order_is_put_on_a_pos_read_and_taken_off() {
         .unwrap();
     let there = Some(InstoreOrder {
         external_reference: Some("T-000123".into()),
+        total_amount: decimal("37051.00"),
     });
     for expected in [there.clone(), there, None, None] {
         assert_eq!(client.order(&token, COLLECTOR, &pos_id()).await.unwrap(), expected);
@@ -464,9 +498,15 @@ async fn an_intent_is_made_read_and_canceled() {
     };
     let key = Uuid::now_v7();
     let made = client.create_intent(&token, &pos_id(), &new, key).await.unwrap();
-    assert_eq!((&made.status, made.results.len()), (&IntentStatus::Opened, 0));
+    assert_eq!(
+        (&made.status, made.amount, made.results.len()),
+        (&IntentStatus::Opened, decimal("14.53"), 0)
+    );
     let read = client.intent(&token, &made.id).await.unwrap();
-    assert_eq!((&read.id, &read.status), (&made.id, &IntentStatus::Closed));
+    assert_eq!(
+        (&read.id, &read.status, read.amount),
+        (&made.id, &IntentStatus::Closed, decimal("14.53"))
+    );
     let result = IntentResult {
         id: Some(123_456_789_012),
         source: IntentSource::Payment,

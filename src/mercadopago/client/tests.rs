@@ -364,7 +364,7 @@ async fn a_token_that_is_answered_401_is_told_of() {
         })
     };
     for _ in 0..3 {
-        let _ = client.payment(&token(), 1).await;
+        let _ = client.pos(&token(), 1).await;
     }
     assert_eq!(*told.lock().unwrap(), [token().expose()]);
 }

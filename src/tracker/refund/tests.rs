@@ -58,6 +58,7 @@ fn a_refusal_is_final_by_its_code_and_not_by_its_status() {
 fn what_was_refused_before_is_not_taken_for_the_next_try() {
     let made = |id, status| mercadopago::Refund {
         id,
+        payment_id: Some(7),
         amount: Some("10".parse().expect("a decimal")),
         status,
         reason: None,

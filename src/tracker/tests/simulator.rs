@@ -86,6 +86,7 @@ impl Scan {
             collector_id: Some(payee().collector_id),
             payments: self.payments.iter().map(Paid::told).collect(),
             currencies: vec!["ARS".into()],
+            total_amount: Some(self.amount),
         }
     }
 }
@@ -95,6 +96,7 @@ impl Paid {
         PaymentOfOrder {
             id: Some(self.id),
             status: self.status.clone(),
+            status_detail: None,
             transaction_amount: Some(self.amount),
             refunded_amount: Some(self.refunded),
             currency_id: Some("ARS".into()),
@@ -106,13 +108,19 @@ impl Paid {
         mercadopago::Payment {
             id: Some(self.id),
             status: self.status.clone(),
+            status_detail: None,
             transaction_amount: Some(self.amount),
             refunded_amount: Some(self.refunded),
             currency_id: Some("ARS".into()),
             external_reference: Some(scan.reference.clone()),
             collector_id: Some(payee().collector_id),
             merchant_order: Some(scan.id),
+            date_created: None,
             date_approved: Some(Timestamp(i64::try_from(self.id).expect("small"))),
+            payment_method_id: None,
+            payment_type_id: None,
+            live_mode: None,
+            refunds: Vec::new(),
         }
     }
 

@@ -45,6 +45,7 @@ fn told(id: u64, status: PaymentStatus) -> PaymentOfOrder {
     PaymentOfOrder {
         id: Some(id),
         status,
+        status_detail: None,
         transaction_amount: decimal("100"),
         refunded_amount: decimal("0"),
         currency_id: Some("ARS".into()),
@@ -60,6 +61,7 @@ fn merchant_order(payments: Vec<PaymentOfOrder>) -> MerchantOrder {
         collector_id: Some(OURS),
         payments,
         currencies: vec!["ARS".into()],
+        total_amount: decimal("100"),
     }
 }
 
@@ -67,13 +69,19 @@ fn answer(id: u64, status: PaymentStatus) -> mercadopago::Payment {
     mercadopago::Payment {
         id: Some(id),
         status,
+        status_detail: None,
         transaction_amount: decimal("100.00"),
         refunded_amount: decimal("0"),
         currency_id: Some("ARS".into()),
         external_reference: Some("T-1".into()),
         collector_id: Some(OURS),
         merchant_order: Some(7),
+        date_created: None,
         date_approved: Some(Timestamp(5_000)),
+        payment_method_id: None,
+        payment_type_id: None,
+        live_mode: None,
+        refunds: Vec::new(),
     }
 }
 
