@@ -17,7 +17,7 @@ pub(super) mod tokens;
 mod trim;
 
 use std::fs::{DirBuilder, File};
-use std::io::{ErrorKind, Read, Seek, SeekFrom};
+use std::io::{ErrorKind, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -186,7 +186,9 @@ impl Log {
         let mut file = private(&self.folder.join(format!("{FILE}-wal")))?;
         let length = file.seek(SeekFrom::End(0))?;
         let missing = limits::WAL_BYTES.saturating_sub(length);
-        let written = std::io::copy(&mut std::io::repeat(0).take(missing), &mut file).and_then(|_| file.sync_all());
+        let written = file
+            .write_all(&vec![0; missing as usize])
+            .and_then(|()| file.sync_all());
         match written {
             // It is allowed us no longer; then the file grows as it always does.
             Err(error) if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
