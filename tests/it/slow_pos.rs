@@ -15,7 +15,7 @@ use crate::support::station::Feed;
 const SLOW: usize = 500;
 /// As long as they are under way, from the first of their calls on.
 const ANSWER_TIME: Duration = Duration::from_secs(5);
-const PUSHES: usize = 60;
+const PUSHES: usize = 30;
 /// As the server is by itself.
 const CALLS_PER_SECOND: u32 = 20;
 
