@@ -4,6 +4,7 @@
 #![allow(clippy::print_stdout, reason = "a bench prints its table")]
 #![allow(clippy::float_arithmetic, reason = "no money here")]
 
+#[allow(dead_code, reason = "one of the benches never waits")]
 #[path = "../support/controller.rs"]
 mod controller;
 mod group;

@@ -76,8 +76,9 @@ impl Load {
         }
     }
 
-    /// Polls that are due at fixed times, whatever became of those before: how long after it was due each was answered.
-    pub fn open(&mut self, a_second: u32, polls: u32) -> Vec<Duration> {
+    /// Polls that are due at fixed times, whatever became of those before: how long after it was due each was answered. What
+    /// is to be done beside them is done by this thread as well, since another one would take the processor from it.
+    pub fn open(&mut self, a_second: u32, polls: u32, mut beside: impl FnMut()) -> Vec<Duration> {
         let begun = Instant::now();
         let due = |poll: u32| begun + Duration::from_secs(1) * poll / a_second;
         let mut free: Vec<usize> = (0..self.askers.len()).collect();
@@ -96,6 +97,7 @@ impl Load {
                 took.push(due_at[i].elapsed());
                 free.push(i);
             }
+            beside();
         }
         took
     }

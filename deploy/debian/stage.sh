@@ -17,7 +17,7 @@ done
 # What is linked into the program, and the notices that its licences ask to be handed on.
 {
   echo "Crates in surtidor, with SQLite (public domain) in libsqlite3-sys, and Rust's own library (MIT or Apache-2.0)."
-  crates=$(cargo tree --locked --edges normal --prefix none --no-dedupe --format '{p}|{l}' | sort -u | grep -v '^surtidor ')
+  crates=$(cargo tree --locked --package surtidor --edges normal --prefix none --no-dedupe --format '{p}|{l}' | sort -u | grep -v '^surtidor ')
   echo
   sed 's/ (proc-macro)//; s/|/: /' <<<"$crates"
   while read -r name version _; do
