@@ -93,6 +93,9 @@ for path in /usr/bin/surtidor /usr/share/man/man1/surtidor.1.gz /usr/share/man/m
   /usr/share/doc/surtidor/crates.gz /usr/share/bash-completion/completions/surtidor; do
   in_root test -s "$path" || fail "$path is not there"
 done
+# It names what is in the program, and nothing that tests or benches use.
+zgrep -q '^rusqlite ' target/deb/crates.gz || fail "crates.gz names too few"
+if zgrep -q '^rcgen ' target/deb/crates.gz; then fail "crates.gz names too many"; fi
 [[ $(in_root stat -c '%U %a' /var/lib/surtidor) == "surtidor 700" ]] || fail "the data folder's owner and mode"
 [[ $(in_root dpkg-query -W -f '${Conffiles}' surtidor) == *" /etc/surtidor/surtidor.toml "* ]] || fail "no conffile"
 in_root systemd-analyze verify --man=no /usr/lib/systemd/system/surtidor.service || fail "the unit, where it is installed"
