@@ -199,8 +199,8 @@ if has valgrind && has strace; then
   release_build=$!
 fi
 
-# Most of the tests of the whole server wait for it, not for a processor.
-export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((2 * $(nproc)))}
+# Most of the tests of the whole server wait for it, not for a processor. The long runs do need one.
+if [[ ! $all ]]; then export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((2 * $(nproc)))}; fi
 
 step "format" 60 cargo fmt --check
 step "clippy" 900 cargo clippy --quiet --locked --all-targets -- -D warnings
